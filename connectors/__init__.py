@@ -1,0 +1,1 @@
+"""Adapters to outside systems, one package each. Import schemas, never each other."""

@@ -1,0 +1,50 @@
+"""Who may read: principals, allow-lists and the one rule that matches them. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+
+EVERYONE: Final = "*"
+"""The principal that every caller has, also an anonymous one."""
+
+OPERATOR: Final = "role:operator"
+"""The operator's principal: reads everything, is in no allow-list and can't be claimed by one."""
+
+AllowList = tuple[str, ...]
+"""Sorted, without duplicates. Empty: nobody but the operator."""
+
+Principals = frozenset[str]
+"""What a caller is: `user:…`, `group:…`, and `role:operator` where the caller operates the system."""
+
+OPERATOR_ONLY: AllowList = ()
+PUBLIC: AllowList = (EVERYONE,)
+
+MAX_ALLOW_LIST = 256
+MAX_PRINCIPAL_LENGTH = 200
+PRINCIPAL_PATTERN: Final = r"^(\*|(user|group):[^\s\x00-\x1f\"\\]{1,190})$"
+"""`"` and `\\` are refused so that a principal can stand in a filter expression of any store as it is."""
+
+_PRINCIPAL = re.compile(PRINCIPAL_PATTERN)
+
+
+def allow_list(principals: Iterable[str]) -> AllowList:
+    """The canonical form of an allow-list."""
+    return tuple(sorted(set(principals)))
+
+
+def principals_of(names: Iterable[str]) -> Principals:
+    """A caller's principals: what they were given, and `*`, which everyone has."""
+    return frozenset((*names, EVERYONE))
+
+
+def is_principal(name: str) -> bool:
+    """Whether `name` may stand in an allow-list."""
+    return _PRINCIPAL.fullmatch(name) is not None
+
+
+def permits(allow: AllowList, principals: Principals) -> bool:
+    """Whether a caller with `principals` is on the list. The operator always is."""
+    return OPERATOR in principals or not principals.isdisjoint(allow)

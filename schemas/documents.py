@@ -1,0 +1,147 @@
+"""`DocumentChange`: what upstream systems publish to `rag.documents`, one message a change of one document.
+
+Strict: an unknown field, a wrong type or an unknown `schema_version` is rejected (a dead letter), because a typo in
+`acl` must not pass for "no change of access". docs/publishing.md explains the contract to producers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated, Final, Literal, Self
+
+import orjson
+from pydantic import Base64Bytes, Field, model_validator
+
+from schemas.wire import SCHEMA_VERSION, Acl, DocId, IndexName, Line, Moment, Strict, Text, Version, to_ms
+from schemas.wire import DEFAULT_INDEX as DEFAULT_INDEX
+
+MAX_TITLE_LENGTH: Final = 512
+MAX_URI_LENGTH: Final = 2048
+MAX_METADATA_KEYS: Final = 32
+MAX_METADATA_STRING: Final = 512
+MAX_METADATA_LIST: Final = 32
+MAX_TTL_SECONDS: Final = 100 * 366 * 24 * 3600
+
+TEXT_MEDIA_TYPES: Final = ("text/plain", "text/markdown", "text/html", "text/csv")
+
+MediaType = Annotated[str, Field(pattern=r"^[a-z0-9.+-]+/[a-z0-9.+-]+$", max_length=128)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+MetadataString = Annotated[Line, Field(max_length=MAX_METADATA_STRING)]
+MetadataNumber = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+MetadataInt = Annotated[int, Field(strict=True, ge=-(2**53) + 1, le=2**53 - 1)]
+MetadataValue = (
+    Annotated[bool, Field(strict=True)]
+    | MetadataInt
+    | MetadataNumber
+    | MetadataString
+    | Annotated[tuple[MetadataString, ...], Field(max_length=MAX_METADATA_LIST)]
+)
+MetadataKey = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,63}$")]
+Metadata = Annotated[dict[MetadataKey, MetadataValue], Field(max_length=MAX_METADATA_KEYS)]
+
+
+class InlineText(Strict):
+    """Content as text. Markdown (the default) is chunked on its structure; HTML is converted to it."""
+
+    text: Text
+    media_type: Literal["text/markdown", "text/plain", "text/html", "text/csv"] = "text/markdown"
+
+    def identity(self) -> bytes:
+        return b"text\x00" + self.media_type.encode() + b"\x00" + self.text.encode()
+
+
+class InlineBytes(Strict):
+    """Content as base64 of a file's bytes: PDF, DOCX, PPTX, XLSX, HTML, EPUB, CSV, notebooks, text."""
+
+    base64: Base64Bytes
+    media_type: MediaType
+
+    def identity(self) -> bytes:
+        return b"sha256\x00" + self.media_type.encode() + b"\x00" + hashlib.sha256(self.base64).digest()
+
+
+class ContentReference(Strict):
+    """Content at an immutable place: its hash travels with it, so that what is read late is what was meant."""
+
+    uri: Annotated[Line, Field(min_length=1, max_length=MAX_URI_LENGTH, pattern=r"^[a-z][a-z0-9+.-]*:")]
+    sha256: Sha256
+    media_type: MediaType
+
+    def identity(self) -> bytes:
+        return b"sha256\x00" + self.media_type.encode() + b"\x00" + bytes.fromhex(self.sha256)
+
+
+DocumentContent = InlineText | InlineBytes | ContentReference
+
+
+class DocumentChange(Strict):
+    """One change of one document. The Kafka key is `doc_id`.
+
+    `version` orders a document's changes where its index counts versions (`RAG_INDEXES__<name>__VERSIONS=producer`);
+    `event_time` does where it goes by timestamps (the default), and the Kafka timestamp stands in for a missing one.
+    """
+
+    schema_version: Literal[1] = Field(SCHEMA_VERSION, description="Version of this contract.")
+    op: Literal["upsert", "delete", "access"] = Field(
+        description="upsert: content, and what else is given; delete; access: only who may read, or an earlier end."
+    )
+    doc_id: DocId = Field(description="The document's name, unique in its index. Also the Kafka key.")
+    index: IndexName = Field(DEFAULT_INDEX, description="The index the document belongs to.")
+    version: Version | None = Field(None, description="The producer's version; rises with every change.")
+    event_time: Moment | None = Field(None, description="When the change happened. Default: the Kafka timestamp.")
+    title: Annotated[Line, Field(max_length=MAX_TITLE_LENGTH)] | None = Field(
+        None, description="Shown in citations. Default: the first heading, else doc_id."
+    )
+    content: DocumentContent | None = Field(None, description="Text, base64 bytes or an immutable reference.")
+    source_uri: Annotated[Line, Field(max_length=MAX_URI_LENGTH)] | None = Field(
+        None, description="Where a person finds the document; shown in citations."
+    )
+    acl: Acl | None = Field(
+        None, description="Who may read: `user:…`, `group:…`, `*` for all. Missing: unchanged; [] : only the operator."
+    )
+    expires_at: Moment | None = Field(None, description="The document's end. null removes an earlier one.")
+    ttl_seconds: Annotated[int, Field(ge=1, le=MAX_TTL_SECONDS, strict=True)] | None = Field(
+        None, description="The document's end, counted from the event's time."
+    )
+    metadata: Metadata = Field(default_factory=dict, description="Flat, typed values to filter by.")
+
+    @model_validator(mode="after")
+    def _fields_fit_the_op(self) -> Self:
+        given = self.model_fields_set
+        if self.op == "upsert" and self.content is None:
+            raise ValueError("an upsert needs `content`; use op `access` to change only who may read")
+        if self.op != "upsert":
+            wrong = sorted(given & {"content", "title", "source_uri", "metadata"})
+            if wrong:
+                raise ValueError(f"op `{self.op}` can't carry {', '.join(wrong)}")
+        if self.op == "delete" and given & {"acl", "expires_at", "ttl_seconds"}:
+            raise ValueError("a delete can't carry acl, expires_at or ttl_seconds")
+        if self.op == "access" and self.acl is None and not self.carries_expiry:
+            raise ValueError("an access change needs `acl`, `expires_at` or `ttl_seconds`")
+        if self.ttl_seconds is not None and "expires_at" in given:
+            raise ValueError("give either expires_at or ttl_seconds, not both")
+        return self
+
+    @property
+    def carries_expiry(self) -> bool:
+        """Whether the event says something about expiry; an explicit `"expires_at": null` does."""
+        return self.ttl_seconds is not None or "expires_at" in self.model_fields_set
+
+    def expires_at_ms(self, event_time_ms: int) -> int | None:
+        if self.ttl_seconds is not None:
+            return event_time_ms + self.ttl_seconds * 1000
+        return to_ms(self.expires_at) if self.expires_at else None
+
+    def content_digest(self) -> str | None:
+        """Digest of all that an upsert replaces; the same digest means nothing to parse, chunk or embed."""
+        if self.content is None:
+            return None
+        about = (self.title, self.source_uri, self.metadata) if self.title or self.source_uri or self.metadata else ()
+        described = orjson.dumps(about, option=orjson.OPT_SORT_KEYS)
+        return hashlib.sha256(described + b"\x00" + self.content.identity()).hexdigest()[:40]
+
+    def to_bytes(self) -> bytes:
+        """The message's value: compact JSON with the fields that were given."""
+        stamped = self.model_copy(update={"schema_version": SCHEMA_VERSION})
+        return stamped.model_dump_json(exclude_unset=True).encode()

@@ -1,0 +1,138 @@
+"""`QueryRequest` and `AnswerEvent`: the two sides of `rag.queries` → `rag.answers`.
+
+A request is strict (an unknown field is rejected: it might be a restriction we would not honour); an answer's readers
+should ignore fields they do not know, because answers grow.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+from pydantic import Field
+
+from schemas.acl import MAX_ALLOW_LIST
+from schemas.wire import SCHEMA_VERSION, Growing, IndexName, Line, Moment, Principal, Strict, Text, Version
+
+MAX_QUESTION_LENGTH: Final = 4_000
+MAX_QUERY_ID_LENGTH: Final = 128
+MAX_INDEXES: Final = 16
+MAX_PASSAGES: Final = 50
+MAX_TOKENS: Final = 64
+
+UNKNOWN_ANSWER: Final = "I don't know based on the available knowledge."
+"""What is said, word for word, when nothing retrieved supports an answer."""
+
+QueryId = Annotated[Line, Field(min_length=1, max_length=MAX_QUERY_ID_LENGTH)]
+Mode = Literal["hybrid", "vector", "keyword", "cached", "no_retrieval", "static"]
+Outcome = Literal["answered", "unknown", "rejected", "expired", "failed"]
+
+
+class QueryRequest(Strict):
+    """A question. The Kafka key is `query_id`; who asks is in `principals`, which the producer vouches for."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    query_id: QueryId = Field(description="Chosen by the asker; the answer carries it.")
+    question: Annotated[Text, Field(min_length=1, max_length=MAX_QUESTION_LENGTH)]
+    principals: Annotated[tuple[Principal | Literal["role:operator"], ...], Field(max_length=MAX_ALLOW_LIST)] = Field(
+        (), description="Who asks: `user:…`, `group:…`. Everyone has `*`."
+    )
+    indexes: Annotated[tuple[IndexName, ...], Field(max_length=MAX_INDEXES)] = Field((), description="Default: all.")
+    passages: Annotated[int, Field(ge=1, le=MAX_PASSAGES)] = Field(5, description="Passages to base the answer on, at most.")
+    deadline: Moment | None = Field(None, description="After this moment the answer is `expired`.")
+    after: Annotated[tuple[Line, ...], Field(max_length=MAX_TOKENS)] = Field(
+        (), description="Read-your-writes tokens: answer only from a view that has these changes."
+    )
+    reply_to: Annotated[Line, Field(max_length=249)] | None = Field(None, description="Answer topic, if the operator allows it.")
+    explain: bool = Field(False, description="Add how the answer was found.")
+
+
+class Citation(Growing):
+    """A passage that the answer rests on."""
+
+    number: int = Field(description="The [n] in the answer's text.")
+    index: str
+    doc_id: str
+    title: str
+    source_uri: str | None = None
+    version: Version
+    chunk: int = Field(description="Position of the chunk in the document, from 0.")
+    start: int = Field(description="The passage is characters start to end of the document's parsed text.")
+    end: int
+    score: float
+    text: str = Field(description="The passage.")
+    newest_version_failed: bool = Field(False, description="A newer version of the document could not be processed.")
+
+
+class PartitionLag(Growing):
+    """How far the answering worker had read one partition of `rag.documents`."""
+
+    partition: int
+    position: int = Field(description="Everything below this offset is reflected.")
+    end: int | None = Field(None, description="The partition's end when it was last asked; null: not known yet.")
+
+
+class AsOf(Growing):
+    """How fresh the answer is, as measured by the reader itself.
+
+    Everything published before `reflected_until` is reflected. Null means unknown, and is never guessed.
+    """
+
+    reflected_until: Moment | None = None
+    lag_ms: int | None = Field(None, description="Age of `reflected_until` when the answer was made.")
+    partitions: tuple[PartitionLag, ...] = ()
+
+
+class ArmExplanation(Growing):
+    """One retrieval arm's part: how many candidates it gave, how long it took, what went wrong."""
+
+    arm: Literal["vector", "keyword"]
+    candidates: int
+    took_ms: float
+    error: str | None = None
+
+
+class CandidateExplanation(Growing):
+    """One candidate that passed every check, with the scores that ranked it."""
+
+    index: str
+    doc_id: str
+    version: Version
+    chunk: int
+    score: float
+    vector_score: float | None = None
+    keyword_score: float | None = None
+
+
+class Explanation(Growing):
+    """How an answer was found. `withheld` is filled in for operators only: a count tells of hidden documents."""
+
+    arms: tuple[ArmExplanation, ...] = ()
+    candidates: tuple[CandidateExplanation, ...] = ()
+    generation: str = ""
+    withheld: dict[str, int] | None = Field(None, description="Candidates dropped, by reason. Operators only.")
+    timings_ms: dict[str, float] = Field(default_factory=dict)
+
+
+class AnswerEvent(Growing):
+    """One event of an answer: deltas while text is made, then one final event that holds all of it.
+
+    Order by (`attempt`, `seq`): a higher attempt starts over, and its events replace those of earlier ones.
+    """
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    query_id: str
+    attempt: int = 1
+    seq: int = 0
+    kind: Literal["delta", "final"] = "final"
+    delta: str = ""
+    outcome: Outcome | None = Field(None, description="Only on the final event.")
+    text: str = Field("", description="The whole answer, on the final event.")
+    citations: tuple[Citation, ...] = ()
+    mode: Mode | None = None
+    degraded: tuple[str, ...] = Field((), description="What was missing while answering; empty when all was well.")
+    as_of: AsOf | None = None
+    error: str | None = Field(None, description="What is wrong with the request, or what failed.")
+    reason: str | None = Field(None, description="A stable code for `error`.")
+    explanation: Explanation | None = None
+    took_ms: float | None = None
+    answered_at: Moment | None = None
