@@ -1,0 +1,54 @@
+"""Start the real servers by hand and keep them until Ctrl-C: `python -m tests.servers [kafka] [redis] [milvus]`.
+
+Prints what to export so that ragstream, and the test suite, use them.
+"""
+
+import argparse
+import signal
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+from tests.servers.cache import UnavailableError
+from tests.servers.kafka import KafkaServer
+from tests.servers.milvus import MilvusServer
+from tests.servers.plugin import KAFKA_VARIABLE, MILVUS_VARIABLE, REDIS_VARIABLE, SERVER_MARKS
+from tests.servers.process import ServerFailedError
+from tests.servers.redis import RedisServer
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Return the exit status: 0 after Ctrl-C or SIGTERM, 1 when a server could not be started."""
+    parser = argparse.ArgumentParser(prog="python -m tests.servers", description=__doc__)
+    parser.add_argument("servers", nargs="*", choices=[*SERVER_MARKS, []], metavar="|".join(SERVER_MARKS))
+    chosen = parser.parse_args(arguments).servers or list(SERVER_MARKS)
+    stop_signals = {signal.SIGINT, signal.SIGTERM}
+    signal.pthread_sigmask(signal.SIG_BLOCK, stop_signals)
+    try:
+        with tempfile.TemporaryDirectory(prefix="ragstream-servers-") as home, ExitStack() as running:
+            for name in chosen:
+                for variable, value in _start(name, Path(home), running).items():
+                    sys.stdout.write(f"export {variable}={value}\n")
+                sys.stdout.flush()
+            sys.stderr.write("running; Ctrl-C stops them and deletes their data\n")
+            signal.sigwait(stop_signals)
+    except (UnavailableError, ServerFailedError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+def _start(name: str, home: Path, running: ExitStack) -> dict[str, str]:
+    if name == "kafka":
+        kafka = running.enter_context(KafkaServer(home / name))
+        return {"RAG_KAFKA__BOOTSTRAP_SERVERS": kafka.bootstrap_servers, KAFKA_VARIABLE: kafka.bootstrap_servers}
+    if name == "redis":
+        redis = running.enter_context(RedisServer(home / name))
+        return {"RAG_REDIS__URL": redis.url, REDIS_VARIABLE: redis.url}
+    milvus = running.enter_context(MilvusServer(home / name))
+    return {"RAG_MILVUS__URI": milvus.uri, MILVUS_VARIABLE: milvus.uri}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
