@@ -1,0 +1,158 @@
+"""What can go wrong with Kafka, translated at the boundary.
+
+    Retryable
+    ├── ProducerFenced   the writer was fenced, by a rival or by a transaction that timed out: the owner record tells
+    └── Backpressure     consumers are behind: try again after `retry_after_s`
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from confluent_kafka import KafkaError, KafkaException
+
+from schemas.errors import DataLoss, Fatal, Misconfigured, RagError, Rejected, Retryable
+
+
+class ProducerFenced(Retryable):
+    """The transactional producer is no longer allowed to write, and whether its last batch was committed is unknown.
+
+    A rival process gives this error and so does a transaction that timed out while this process or Kafka was paused:
+    read the log (owner record, last marker) before deciding which.
+    """
+
+
+class Backpressure(Retryable):
+    """Consumers are too far behind for another message.
+
+    Attributes:
+        retry_after_s: when another try makes sense.
+    """
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+FENCED_CODES: Final = frozenset(
+    {
+        KafkaError._FENCED,
+        KafkaError.PRODUCER_FENCED,
+        KafkaError.INVALID_PRODUCER_EPOCH,
+        KafkaError.INVALID_PRODUCER_ID_MAPPING,
+        KafkaError.UNKNOWN_PRODUCER_ID,
+        KafkaError.TRANSACTION_COORDINATOR_FENCED,
+    }
+)
+
+LOST_POSITION_CODES: Final = frozenset(
+    {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._LOG_TRUNCATION, KafkaError._NO_OFFSET}
+)
+
+AUTHENTICATION_CODES: Final = frozenset(
+    {KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED, KafkaError._SSL}
+)
+
+_PASSING_CODES: Final = frozenset(
+    {
+        KafkaError._ALL_BROKERS_DOWN,
+        KafkaError._TRANSPORT,
+        KafkaError._RESOLVE,
+        KafkaError._TIMED_OUT,
+        KafkaError._TIMED_OUT_QUEUE,
+        KafkaError._MSG_TIMED_OUT,
+        KafkaError._WAIT_COORD,
+        KafkaError._WAIT_CACHE,
+        KafkaError._IN_PROGRESS,
+        KafkaError._PREV_IN_PROGRESS,
+        KafkaError._RETRY,
+        KafkaError._INTR,
+        KafkaError._PURGE_QUEUE,
+        KafkaError._PURGE_INFLIGHT,
+        KafkaError._QUEUE_FULL,
+        KafkaError._DESTROY_BROKER,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.REQUEST_TIMED_OUT,
+        KafkaError.BROKER_NOT_AVAILABLE,
+        KafkaError.REPLICA_NOT_AVAILABLE,
+        KafkaError.NETWORK_EXCEPTION,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.CONCURRENT_TRANSACTIONS,
+        KafkaError.NOT_ENOUGH_REPLICAS,
+        KafkaError.NOT_ENOUGH_REPLICAS_AFTER_APPEND,
+        KafkaError.NOT_CONTROLLER,
+        KafkaError.KAFKA_STORAGE_ERROR,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
+        KafkaError.FENCED_LEADER_EPOCH,
+        KafkaError.OFFSET_NOT_AVAILABLE,
+        KafkaError.PREFERRED_LEADER_NOT_AVAILABLE,
+        KafkaError.ELIGIBLE_LEADERS_NOT_AVAILABLE,
+        KafkaError.THROTTLING_QUOTA_EXCEEDED,
+        KafkaError.FETCH_SESSION_ID_NOT_FOUND,
+        KafkaError.INVALID_FETCH_SESSION_EPOCH,
+        KafkaError.TRANSACTION_ABORTABLE,
+        KafkaError.REBOOTSTRAP_REQUIRED,
+    }
+)
+
+_MISSING_TOPIC_CODES: Final = frozenset(
+    {
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError.UNKNOWN_TOPIC_ID,
+        KafkaError._UNKNOWN_TOPIC,
+        KafkaError._UNKNOWN_PARTITION,
+    }
+)
+
+_FORBIDDEN_CODES: Final = frozenset(
+    {
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.GROUP_AUTHORIZATION_FAILED,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+        KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+    }
+)
+
+_TOO_LARGE_CODES: Final = frozenset(
+    {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG_SIZE, KafkaError.RECORD_LIST_TOO_LARGE}
+)
+
+_REJECTED_CODES: Final = frozenset({KafkaError.INVALID_RECORD, KafkaError.INVALID_TIMESTAMP, KafkaError.INVALID_MSG})
+
+
+def error_of(exc: KafkaException) -> KafkaError:
+    """The client's error inside its exception."""
+    error = exc.args[0]
+    # Some local failures are raised with a text only.
+    return error if isinstance(error, KafkaError) else KafkaError(KafkaError._FAIL, str(error))
+
+
+def is_passing(error: KafkaError) -> bool:
+    """Whether waiting can mend it: a broker is away, starting, electing or slow."""
+    return not error.fatal() and (error.retriable() or error.code() in _PASSING_CODES)
+
+
+def translate(error: KafkaError, doing: str) -> RagError:
+    """The exception to raise for `error`; `doing` says what was tried, with names and values."""
+    code = error.code()
+    if code in FENCED_CODES:
+        return ProducerFenced(f"{doing}: the producer was fenced ({error.str()})")
+    if code in _TOO_LARGE_CODES:
+        remedy = "lower what is sent or raise RAG_KAFKA__MAX_MESSAGE_BYTES and the topic's max.message.bytes"
+        return Rejected("message_too_large", f"{doing}: larger than Kafka takes ({error.str()}); {remedy}")
+    if code in _REJECTED_CODES:
+        return Rejected("record_refused", f"{doing}: the broker refuses the record ({error.str()})")
+    if code in _MISSING_TOPIC_CODES:
+        return Misconfigured(f"{doing}: no such topic or partition; `ragstream topics create` makes them")
+    if code in AUTHENTICATION_CODES:
+        return Misconfigured(f"{doing}: Kafka refuses the login ({error.str()}); check RAG_KAFKA__SASL_* and __SSL_*")
+    if code in _FORBIDDEN_CODES:
+        return Misconfigured(f"{doing}: not permitted ({error.str()}); grant it to this user")
+    if code in LOST_POSITION_CODES:
+        return DataLoss(f"{doing}: the log does not hold this position ({error.str()})")
+    if is_passing(error):
+        return Retryable(f"{doing}: {error.str()}")
+    return Fatal(f"{doing}: {error.name()}: {error.str()}")
