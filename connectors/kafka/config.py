@@ -12,7 +12,8 @@ from connectors.kafka.link import KafkaLink
 from schemas.errors import Misconfigured
 from schemas.settings import KafkaSettings
 
-Config = dict[str, str | int | float | bool | object]
+# Values are scalars and, for `logger`, an object; the client's own types don't agree with one another.
+Config = dict[str, Any]
 
 # Room for a message's key, headers and framing beside the value that `max_message_bytes` limits.
 MESSAGE_HEADROOM_BYTES: Final = 64 * 1024

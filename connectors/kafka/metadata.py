@@ -1,0 +1,94 @@
+"""Questions to the cluster, each bounded in time: partitions, ends, identity."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+from confluent_kafka import (
+    IsolationLevel,
+    KafkaException,
+    TopicCollection,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # reason: documented there
+
+from connectors.kafka.config import admin_config
+from connectors.kafka.errors import error_of, translate
+from connectors.kafka.link import KafkaLink
+from schemas.errors import Misconfigured, Retryable
+
+
+class Metadata:
+    """A lazily connected client for questions. Thread-safe."""
+
+    def __init__(self, link: KafkaLink) -> None:
+        self._link = link
+        self._timeout_s = link.kafka.request_timeout_s
+        self._lock = threading.Lock()
+        self._client: AdminClient | None = None
+
+    @property
+    def client(self) -> AdminClient:
+        """The client itself, for what this class doesn't ask."""
+        with self._lock:
+            if self._client is None:
+                self._client = AdminClient(admin_config(self._link))
+            return self._client
+
+    def partitions_of(self, topic: str, timeout_s: float | None = None) -> tuple[int, ...]:
+        """Partitions of a topic, ascending. Raises: Misconfigured when there is no such topic; Retryable."""
+        doing = f"asking for the partitions of {topic}"
+        try:
+            # Asked by name, a broker may create it.
+            found = self.client.list_topics(timeout=timeout_s or self._timeout_s).topics.get(topic)
+        except KafkaException as exc:
+            raise translate(error_of(exc), doing) from exc
+        if found is None:
+            raise Misconfigured(f"{doing}: no such topic on {self._link.bootstrap}; `ragstream topics create` makes it")
+        if found.error is not None:
+            raise translate(found.error, doing)
+        return tuple(sorted(found.partitions))
+
+    def ends(self, topic: str, partitions: Sequence[int], timeout_s: float) -> dict[int, int]:
+        """End of what is committed, by partition. Raises: Retryable after `timeout_s`."""
+        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # reason: the client's oversight
+        wanted = {TopicPartition(topic, partition): latest for partition in partitions}
+        level = IsolationLevel.READ_COMMITTED
+        try:
+            asked = self.client.list_offsets(wanted, isolation_level=level, request_timeout=timeout_s)
+            return {place.partition: future.result(timeout_s).offset for place, future in asked.items()}
+        except KafkaException as exc:
+            raise translate(error_of(exc), f"asking where {topic} ends") from exc
+        except TimeoutError as exc:
+            raise Retryable(f"asking where {topic} ends: no answer from Kafka in {timeout_s:g} s") from exc
+
+    def identity(self, topic: str) -> str:
+        """Names this very log: another cluster, or the topic made anew, has another identity."""
+        doing = f"asking for the identity of {topic}"
+        try:
+            cluster = self.client.list_topics(timeout=self._timeout_s).cluster_id
+            if self._link.embedded:
+                # It knows no topic ids, but every one of its topics is new when it is.
+                return f"{cluster}@{self._link.bootstrap}/{topic}"
+            asked = self.client.describe_topics(TopicCollection([topic]), request_timeout=self._timeout_s)
+            return f"{cluster}/{topic}/{asked[topic].result(self._timeout_s).topic_id}"
+        except KafkaException as exc:
+            raise translate(error_of(exc), doing) from exc
+        except TimeoutError as exc:
+            raise Retryable(f"{doing}: no answer from Kafka in {self._timeout_s:g} s") from exc
+
+    def close(self) -> None:
+        """Release the connections. Never raises."""
+        with self._lock:
+            self._client = None
+
+
+def partitions_of(link: KafkaLink, topic: str, timeout_s: float | None = None) -> tuple[int, ...]:
+    """Partitions of a topic, ascending. Raises: Misconfigured when there is no such topic; Retryable."""
+    return Metadata(link).partitions_of(topic, timeout_s)
+
+
+def cluster_identity(link: KafkaLink, topic: str) -> str:
+    """Cluster and topic as one string, for tokens and stored views: it changes when the log is another one."""
+    return Metadata(link).identity(topic)
