@@ -7,6 +7,7 @@ import argparse
 import signal
 import sys
 import tempfile
+import threading
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -21,10 +22,11 @@ from tests.servers.redis import RedisServer
 def main(arguments: list[str] | None = None) -> int:
     """Return the exit status: 0 after Ctrl-C or SIGTERM, 1 when a server could not be started."""
     parser = argparse.ArgumentParser(prog="python -m tests.servers", description=__doc__)
-    parser.add_argument("servers", nargs="*", choices=[*SERVER_MARKS, []], metavar="|".join(SERVER_MARKS))
+    parser.add_argument("servers", nargs="*", help=f"of {', '.join(SERVER_MARKS)}; all when none is named")
     chosen = parser.parse_args(arguments).servers or list(SERVER_MARKS)
-    stop_signals = {signal.SIGINT, signal.SIGTERM}
-    signal.pthread_sigmask(signal.SIG_BLOCK, stop_signals)
+    if unknown := set(chosen) - set(SERVER_MARKS):
+        parser.error(f"unknown: {', '.join(sorted(unknown))}")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with tempfile.TemporaryDirectory(prefix="ragstream-servers-") as home, ExitStack() as running:
             for name in chosen:
@@ -32,7 +34,9 @@ def main(arguments: list[str] | None = None) -> int:
                     sys.stdout.write(f"export {variable}={value}\n")
                 sys.stdout.flush()
             sys.stderr.write("running; Ctrl-C stops them and deletes their data\n")
-            signal.sigwait(stop_signals)
+            threading.Event().wait()
+    except KeyboardInterrupt:
+        return 0
     except (UnavailableError, ServerFailedError) as error:
         sys.stderr.write(f"{error}\n")
         return 1

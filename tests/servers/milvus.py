@@ -10,22 +10,25 @@ import re
 import shutil
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import yaml
-from pymilvus import MilvusClient
-from pymilvus.exceptions import MilvusException
 
 from tests.servers.cache import UnavailableError, fetched_once
 from tests.servers.ports import free_ports
 from tests.servers.process import ServerProcess
 from tests.waiting import wait_until
 
+if TYPE_CHECKING:
+    from pymilvus import MilvusClient
+
 SESSION_TTL_S = 5
+CLIENT_TIMEOUT_S = 2.0
 
 _COMPONENT_PORTS = (
     ("rootCoord", "port"),
@@ -106,18 +109,24 @@ class MilvusServer(ServerProcess):
                     return False
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             return False
-        try:
-            client = MilvusClient(self.uri, timeout=2.0)
-            client.list_collections(timeout=2.0)
-            client.close()
-        except (MilvusException, grpc.RpcError):
-            return False
-        return True
+        return self._succeeds(lambda client: client.list_collections(timeout=CLIENT_TIMEOUT_S))
 
     def _answers(self, collection: str) -> bool:
-        client = MilvusClient(self.uri, timeout=2.0)
+        return self._succeeds(
+            lambda client: client.query(collection, filter="", output_fields=["count(*)"], timeout=CLIENT_TIMEOUT_S)
+        )
+
+    def _succeeds(self, call: "Callable[[MilvusClient], object]") -> bool:
+        # Imported when needed: it brings pandas, two seconds that every run of any test would pay for.
+        from pymilvus import MilvusClient  # noqa: PLC0415
+        from pymilvus.exceptions import MilvusException  # noqa: PLC0415
+
         try:
-            client.query(collection, filter="", output_fields=["count(*)"], timeout=2.0)
+            client = MilvusClient(self.uri, timeout=CLIENT_TIMEOUT_S)
+        except (MilvusException, grpc.RpcError):
+            return False
+        try:
+            call(client)
         except (MilvusException, grpc.RpcError):
             return False
         finally:

@@ -142,7 +142,11 @@ class ServerProcess(ABC):
         return f"--- end of {self.log_path}:\n{tail}"
 
     def __enter__(self) -> Self:
-        return self.start()
+        try:
+            return self.start()
+        except BaseException:
+            self.discard()
+            raise
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.discard()
