@@ -1,0 +1,226 @@
+"""The chunker: blocks, cut where they are too large and joined where they are small, as spans of their text."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import Final, NamedTuple, Protocol
+
+from flows.chunking.blocks import BREAK_CONTINUED, Block, markdown_blocks, plain_blocks
+from flows.chunking.grouping import Sizes, Unit, group
+from flows.chunking.splitting import CUTTERS, Piece
+from schemas.settings import ChunkingSettings
+
+ALGORITHM_VERSION: Final = 1  # raise it with every change that can move a boundary
+LOW_TOKENS: Final = 48
+TARGET_TOKENS: Final = 120
+HIGH_TOKENS: Final = 240
+CHARS_PER_TOKEN: Final = 16  # a chunk's length is bounded too: BERT takes a word of 100 and more characters for one token
+CACHED_BLOCKS: Final = 50_000  # about 200 bytes each
+
+_BLOCKS = {"text/markdown": markdown_blocks, "text/plain": plain_blocks}
+# Texts whose counts, taken together, tell one tokenizer from another.
+_PROBES = (
+    "The quick brown fox jumps over the lazy dog.",
+    "internationalisation of antidisestablishmentarianism, 1234567890",
+    "def f(x): return {'a': x ** 2}  # naïve café",
+    "日本語のテキスト und Größenänderung и кириллица 🙂",
+    "a" * 120,
+)
+# Joined by whitespace these must count as their sum, if sums are to be trusted for any joined text.
+_ADDITIVE_PROBES = (
+    ("one, two", "three."),
+    ("# Head", "- item\n- item"),
+    ("x=1", "    y=2"),
+    ("日本", "語"),
+    ("(a)", '"b"'),
+)
+
+
+class Chunk(NamedTuple):
+    """A span of a document's text: `text == source[start:end]`.
+
+    Attributes:
+        digest: the first 32 hexadecimal digits of the text's SHA-256.
+        tokens: the tokens of the text, special ones not counted.
+    """
+
+    start: int
+    end: int
+    text: str
+    digest: str
+    tokens: int
+
+
+class Tokenizer(Protocol):
+    """Counts as the embedding model does."""
+
+    def count(self, texts: Sequence[str]) -> list[int]:
+        """Return the tokens of each text, without special ones and without truncation. Pure; at least one text."""
+
+
+class ChunkLimits(NamedTuple):
+    """Sizes in the model's tokens: small neighbours (below `low`) are joined up to `target`; nothing exceeds `high`."""
+
+    low: int = LOW_TOKENS
+    target: int = TARGET_TOKENS
+    high: int = HIGH_TOKENS
+
+    @classmethod
+    def of(cls, settings: ChunkingSettings, *, model_tokens: int) -> ChunkLimits:
+        """The limits that the settings name, none above what the model reads: it would cut off the rest without a word.
+
+        Args:
+            settings: as configured.
+            model_tokens: the tokens of a text that the model takes, without special ones (254 for MiniLM).
+        """
+        high = min(settings.max_tokens, model_tokens)
+        target = min(settings.target_tokens, high)
+        return cls(min(settings.min_tokens, target), target, high)
+
+
+DEFAULT_LIMITS: Final = ChunkLimits()
+
+
+class _Part(NamedTuple):
+    """A piece of a block, relative to it, with its tokens; a block that is not too large is its own only part."""
+
+    start: int
+    end: int
+    tokens: int
+
+
+class Chunker:
+    """Cuts documents into chunks; the same text always gives the same chunks.
+
+    It remembers what it learned of recent blocks, so that an edited document costs little. Not for use by several
+    threads at once.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, limits: ChunkLimits = DEFAULT_LIMITS, *, cached_blocks: int = CACHED_BLOCKS) -> None:
+        if not 1 <= limits.low <= limits.target <= limits.high:
+            message = f"chunk limits must be 1 <= low <= target <= high, not {limits}"
+            raise ValueError(message)
+        self._tokenizer = tokenizer
+        self._sizes = Sizes(*limits, max_chars=limits.high * CHARS_PER_TOKEN)
+        self._known: OrderedDict[bytes, tuple[_Part, ...]] = OrderedDict()
+        self._cached_blocks = cached_blocks
+        counts = tokenizer.count(_PROBES)
+        self._is_additive = _is_additive(tokenizer)
+        identity = repr((ALGORITHM_VERSION, CHARS_PER_TOKEN, tuple(limits), counts, self._is_additive))
+        self.fingerprint: Final = f"structural-{ALGORITHM_VERSION}-{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
+
+    def chunk(self, text: str, media_type: str) -> list[Chunk]:
+        """Return the chunks of a text in order: they don't overlap and hold every character that is not whitespace.
+
+        Raises:
+            ValueError: the media type is neither text/markdown nor text/plain.
+        """
+        try:
+            find_blocks = _BLOCKS[media_type]
+        except KeyError:
+            message = f"can't chunk {media_type!r}; parse it to one of {', '.join(_BLOCKS)} first"
+            raise ValueError(message) from None
+        units = self._units(text, find_blocks(text))
+        return self._chunks(text, units, group(units, self._sizes))
+
+    def _units(self, text: str, blocks: Sequence[Block]) -> list[Unit]:
+        keys = [hashlib.blake2b(text[b.start : b.end].encode(errors="surrogatepass"), digest_size=16).digest() for b in blocks]
+        self._learn({key: text[b.start : b.end] for key, b in zip(keys, blocks, strict=True) if key not in self._known})
+        units: list[Unit] = []
+        for key, block in zip(keys, blocks, strict=True):
+            self._known.move_to_end(key)
+            number = int.from_bytes(key[:8])
+            strength = block.break_before
+            for part in self._known[key]:
+                units.append(Unit(block.start + part.start, block.start + part.end, part.tokens, strength, number))
+                number, strength = number * 31 + 1 & 0xFFFFFFFF, BREAK_CONTINUED
+        while len(self._known) > self._cached_blocks:
+            self._known.popitem(last=False)
+        return units
+
+    def _learn(self, new: dict[bytes, str]) -> None:
+        for (key, block), tokens in zip(new.items(), self._count(new.values()), strict=True):
+            if self._fits(len(block), tokens):
+                self._known[key] = (_Part(0, len(block), tokens),)
+            else:
+                self._known[key] = tuple(self._cut_up(block))
+
+    def _cut_up(self, block: str) -> list[_Part]:
+        """Cut a block that is too large at lines, else sentences, words, characters; join the pieces again."""
+        units = self._pieces(block, 0, 0)
+        return [_Part(c.start, c.end, c.tokens) for c in self._chunks(block, units, group(units, self._sizes))]
+
+    def _pieces(self, text: str, offset: int, level: int) -> list[Unit]:
+        pieces = list(CUTTERS[level](text))
+        counts = self._count(text[p.start : p.end] for p in pieces)
+        units: list[Unit] = []
+        for piece, tokens in zip(pieces, counts, strict=True):
+            body = text[piece.start : piece.end]
+            if self._fits(len(body), tokens):
+                units.append(_unit(piece, body, tokens, offset))
+            elif level + 1 < len(CUTTERS):
+                units.extend(self._pieces(body, offset + piece.start, level + 1))
+            else:
+                units.extend(self._halves(body, offset + piece.start, tokens))
+        return units
+
+    def _halves(self, text: str, offset: int, tokens: int) -> list[Unit]:
+        """Cut characters in two until they fit; a single one is let through whatever it counts."""
+        if len(text) == 1 or self._fits(len(text), tokens):
+            return [_unit(Piece(0, len(text), BREAK_CONTINUED), text, tokens, offset)]
+        middle = len(text) // 2
+        left, right = self._count((text[:middle], text[middle:]))
+        return [*self._halves(text[:middle], offset, left), *self._halves(text[middle:], offset + middle, right)]
+
+    def _chunks(self, text: str, units: Sequence[Unit], runs: Iterable[tuple[int, int]]) -> list[Chunk]:
+        """Make a chunk of each run; where its real count exceeds the limit, unlike its units' sum, one of each unit."""
+        runs = list(runs)
+        doubtful = {run: text[units[run[0]].start : units[run[1] - 1].end] for run in runs if self._is_doubtful(units, run)}
+        counts = dict(zip(doubtful, self._count(doubtful.values()), strict=True))
+        chunks: list[Chunk] = []
+        for first, after in runs:
+            tokens = counts.get((first, after))
+            if tokens is None:
+                tokens = sum(unit.tokens for unit in units[first:after])
+            if tokens > self._sizes.high:
+                chunks.extend(_chunk(text, u.start, u.end, u.tokens) for u in units[first:after])
+            else:
+                chunks.append(_chunk(text, units[first].start, units[after - 1].end, tokens))
+        return chunks
+
+    def _is_doubtful(self, units: Sequence[Unit], run: tuple[int, int]) -> bool:
+        """Say whether a run may count other than its units' sum: within a word always, else as the tokenizer is."""
+        members = units[run[0] : run[1]]
+        return len(members) > 1 and (not self._is_additive or any(a.end == b.start for a, b in pairwise(members)))
+
+    def _fits(self, chars: int, tokens: int) -> bool:
+        return tokens <= self._sizes.high and chars <= self._sizes.max_chars
+
+    def _count(self, texts: Iterable[str]) -> list[int]:
+        batch = list(texts)
+        return self._tokenizer.count(batch) if batch else []
+
+
+def _unit(piece: Piece, body: str, tokens: int, offset: int) -> Unit:
+    key = int.from_bytes(_hash(body, 4))
+    return Unit(offset + piece.start, offset + piece.end, tokens, piece.break_before, key)
+
+
+def _hash(text: str, size: int) -> bytes:
+    return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=size).digest()
+
+
+def _chunk(text: str, start: int, end: int, tokens: int) -> Chunk:
+    body = text[start:end]
+    digest = hashlib.sha256(body.encode(errors="surrogatepass")).hexdigest()[:32]
+    return Chunk(start, end, body, digest, tokens)
+
+
+def _is_additive(tokenizer: Tokenizer) -> bool:
+    """Say whether whitespace costs nothing, so that joined texts count as the sum of their parts (as with WordPiece)."""
+    parts = tokenizer.count([part for pair in _ADDITIVE_PROBES for part in pair])
+    joined = tokenizer.count(["\n\n".join(pair) for pair in _ADDITIVE_PROBES])
+    return [a + b for a, b in zip(parts[::2], parts[1::2], strict=True)] == joined
