@@ -123,7 +123,7 @@ def state_from_wire(wire: dict[str, object]) -> DocumentState:
 class IndexEntry(Growing):
     """The manifest of a document's one current revision: the switch that makes it visible, in one message.
 
-    Without chunks it is a tombstone: deleted or expired; its registers stay, so that nothing older comes back.
+    With `shown` false it is a tombstone: deleted or expired; its registers stay, so that nothing older comes back.
     `text[start:end]` of the spans are the passages; together they cover all of the text that is not white space.
     """
 
@@ -131,6 +131,7 @@ class IndexEntry(Growing):
     index: str
     doc_id: str
     registers: Registers
+    shown: bool = Field(False, description="Whether this revision has text to show; false for a tombstone.")
     title: str = ""
     source_uri: str | None = None
     metadata: Metadata = Field(default_factory=dict)
@@ -138,7 +139,8 @@ class IndexEntry(Growing):
     text: str = ""
     chunks: tuple[ChunkSpan, ...] = ()
     superseded: tuple[str, ...] = Field((), description="Row ids of earlier revisions that may not be deleted yet.")
-    source: SourcePosition = Field(description="Position in rag.documents of the event that set this content.")
+    source: SourcePosition = Field(description="Position in rag.documents of the event that this record follows from.")
+    content_source: SourcePosition | None = Field(None, description="Position of the event that set the content.")
     event_time_ms: int = 0
     written_at_ms: int = 0
 
@@ -166,12 +168,13 @@ class OutcomeRun(NamedTuple):
 class Progress(Growing):
     """The marker of one source partition, committed with the manifests it speaks of.
 
-    `runs` tell the outcome of every delivered offset in [`start`, `next`); `totals` sum up since the log's start. Gaps
+    `runs` tell the outcome of every delivered offset in [`start`, `next`); `totals` sum up over [`origin`, `next`). Gaps
     between runs are offsets that Kafka never delivers (transaction markers, compaction).
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
     partition: int
+    origin: int = Field(0, description="Offset at which the first of all batches began.")
     start: int
     next: int
     runs: tuple[OutcomeRun, ...] = ()
@@ -198,9 +201,15 @@ class SeenRecord(NamedTuple):
 
     state: DocumentState
     source: SourcePosition
+    content_source: SourcePosition | None = None
 
     def to_bytes(self) -> bytes:
-        wire = {"schema_version": SCHEMA_VERSION, "registers": state_to_wire(self.state), "source": self.source}
+        wire = {
+            "schema_version": SCHEMA_VERSION,
+            "registers": state_to_wire(self.state),
+            "source": self.source,
+            "content_source": self.content_source,
+        }
         return orjson.dumps(wire, default=tuple)  # orjson takes plain tuples only
 
     @classmethod
@@ -208,4 +217,9 @@ class SeenRecord(NamedTuple):
         wire = orjson.loads(raw)
         if wire.get("schema_version") != SCHEMA_VERSION:
             raise Rejected("unknown_schema_version", f"a seen record says {wire.get('schema_version')!r}; this release knows 1")
-        return cls(state_from_wire(wire["registers"]), SourcePosition(*wire["source"]))
+        content_source = wire.get("content_source")
+        return cls(
+            state_from_wire(wire["registers"]),
+            SourcePosition(*wire["source"]),
+            SourcePosition(*content_source) if content_source else None,
+        )

@@ -168,9 +168,8 @@ class IngestSettings(Section):
     garbage_grace_s: Annotated[float, Field(ge=0)] = Field(
         30.0, description="How long superseded rows stay: longer than any view's lag."
     )
+    kill_at: str | None = Field(None, description="For chaos tests only: POINT:COUNT at which to kill -9 oneself.")
     retry_max_s: PositiveSeconds = Field(5.0, description="Longest pause between tries while a server is away.")
-    max_metadata_bytes: PositiveInt = 16_384
-    audit_runs: PositiveInt = Field(4096, description="Outcome runs in one progress marker at most.")
 
 
 class QuerySettings(Section):

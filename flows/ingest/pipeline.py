@@ -1,0 +1,182 @@
+"""Embed → upsert → publish, pipelined: while one batch waits for its rows to be visible, the next is embedded.
+
+Two threads and two queues, in order. What is admitted but not yet published is bounded in chunks, so a kill embeds little again;
+a full pipeline blocks `submit`, which holds the source back. An error in a thread surfaces at the next `submit`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from flows.ingest.lane import Work
+from schemas.errors import RagError
+
+MAX_WORKS_PER_BATCH = 4_000
+MAX_WORKS_IN_FLIGHT = 16_000
+"""Events without chunks are bounded too: each holds a record of a few hundred bytes."""
+MAX_BYTES_IN_FLIGHT = 64 * 1024 * 1024
+"""Manifests carry whole texts."""
+
+
+class Stage(Protocol):
+    """One step of the pipeline; called from one thread, with works in order."""
+
+    def process(self, works: list[Work]) -> None:
+        """Do the step for all of `works`. Blocks while a server is away. Raises only what must stop the process."""
+
+    def idle(self) -> float:
+        """Nothing to process: do what is due and return the seconds until something will be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What an admitted work takes of the limits."""
+
+    chunks: int
+    size: int
+
+    @classmethod
+    def of(cls, work: Work) -> Load:
+        return cls(work.new_chunks, sum(len(record.value or b"") for record in work.records))
+
+
+class WritePipeline:
+    """Runs the stages.
+
+    Args:
+        embed, publish: the two stages.
+        in_flight_chunks: chunks admitted but not yet published, at most (a single larger document is let through alone).
+    """
+
+    def __init__(self, embed: Stage, publish: Stage, *, in_flight_chunks: int) -> None:
+        self._stages = (embed, publish)
+        self._queues: tuple[deque[Work], deque[Work]] = (deque(), deque())
+        self._limit = in_flight_chunks
+        self._window = max(1, in_flight_chunks // 3)  # one is embedded, one published, one waits: the encoder never does
+        self._changed = threading.Condition()
+        self._chunks = 0
+        self._bytes = 0
+        self._pending: Counter[int] = Counter()
+        self._loads: dict[int, Load] = {}
+        self._error: BaseException | None = None
+        self._closing = False
+        self._threads = [
+            threading.Thread(target=self._run, args=(i,), name=f"ingest-{name}", daemon=True)
+            for i, name in enumerate(("embed", "publish"))
+        ]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, works: Sequence[Work]) -> None:
+        """Admit `works` in order; blocks while the pipeline is full. Raises what a stage died of."""
+        for work in works:
+            load = Load.of(work)
+            with self._changed:
+                while self._error is None and self._is_full(load):
+                    self._changed.wait()
+                self._raise_error()
+                self._chunks += load.chunks
+                self._bytes += load.size
+                self._pending[work.partition] += 1
+                self._loads[id(work)] = load
+                self._queues[0].append(work)
+                self._changed.notify_all()
+
+    def is_idle(self, partition: int) -> bool:
+        """Whether nothing of `partition` is on its way. Raises what a stage died of."""
+        with self._changed:
+            self._raise_error()
+            return self._pending[partition] == 0
+
+    @property
+    def in_flight(self) -> tuple[int, int]:
+        """Chunks and works that are admitted and not yet published."""
+        with self._changed:
+            return self._chunks, sum(self._pending.values())
+
+    def fail(self, error: BaseException) -> None:
+        """Stop at once: nothing more is admitted or published."""
+        with self._changed:
+            self._error = self._error or error
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Stop the threads; what is still queued is dropped (it will be read again). Never raises."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        for thread in self._threads:
+            if thread.is_alive() and thread is not threading.current_thread():
+                thread.join(timeout=30)
+
+    def _is_full(self, load: Load) -> bool:
+        waiting = len(self._loads)
+        if not waiting:
+            return False
+        no_room_for_chunks = load.chunks > 0 and self._chunks + load.chunks > self._limit
+        return no_room_for_chunks or self._bytes + load.size > MAX_BYTES_IN_FLIGHT or waiting >= MAX_WORKS_IN_FLIGHT
+
+    def _raise_error(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def _run(self, stage: int) -> None:
+        try:
+            while (works := self._take(stage)) is not None:
+                if works:
+                    self._stages[stage].process(works)
+                    self._pass_on(stage, works)
+        except BaseException as exc:  # noqa: BLE001  handed to the flow, which stops with it
+            self.fail(exc)
+
+    def _take(self, stage: int) -> list[Work] | None:
+        """The next works for a stage; [] after an idle round, None to end."""
+        queue = self._queues[stage]
+        with self._changed:
+            if self._closing or self._error is not None:
+                return None
+            if queue:
+                return self._slice(queue)
+        pause = self._stages[stage].idle()
+        with self._changed:
+            if not queue and not self._closing and self._error is None:
+                self._changed.wait(timeout=pause)
+        return []
+
+    def _slice(self, queue: deque[Work]) -> list[Work]:
+        works: list[Work] = []
+        chunks = 0
+        while queue and len(works) < MAX_WORKS_PER_BATCH:
+            load = self._loads[id(queue[0])]
+            if works and chunks + load.chunks > self._window:
+                break
+            chunks += load.chunks
+            works.append(queue.popleft())
+        return works
+
+    def _pass_on(self, stage: int, works: list[Work]) -> None:
+        with self._changed:
+            if stage == 0:
+                self._queues[1].extend(works)
+            else:
+                for work in works:
+                    load = self._loads.pop(id(work))
+                    self._chunks -= load.chunks
+                    self._bytes -= load.size
+                    self._pending[work.partition] -= 1
+            self._changed.notify_all()
+
+
+def describe_error(error: BaseException) -> str:
+    """One line for a log: ours say all that is needed, anything else is named by its type too."""
+    return str(error) if isinstance(error, RagError) else f"{type(error).__name__}: {error}"
+
+
+Clock = Callable[[], int]
+"""Milliseconds since the epoch."""

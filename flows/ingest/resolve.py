@@ -1,0 +1,94 @@
+"""From an event's content to text and chunks: fetch, parse, chunk. The lane calls it only for content that advances."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Mapping
+
+from connectors.blobs import BlobStore
+from connectors.kafka import KafkaLink, PartitionReader
+from connectors.parsing import Parsed, Parser
+from flows.chunking import Chunker
+from flows.ingest.events import Event, decode
+from flows.ingest.lane import Resolved
+from flows.ingest.patience import Patience
+from schemas.documents import ContentReference, InlineText
+from schemas.errors import DataLoss
+from schemas.index import SourcePosition
+from schemas.settings import MIB, BlobSettings, IndexSettings, ParsingSettings
+
+RECALL_TIMEOUT_S = 10.0
+
+_HEADING = re.compile(r"^#{1,6}\s+(.+?)\s*#*\s*$", re.MULTILINE)
+
+
+class ContentResolver:
+    """The lane's `Resolver` on real parts."""
+
+    def __init__(  # noqa: PLR0913
+        self,
+        link: KafkaLink,
+        topic: str,
+        *,
+        indexes: Mapping[str, IndexSettings],
+        blobs: BlobStore,
+        blob_settings: BlobSettings,
+        parser: Parser,
+        parsing: ParsingSettings,
+        chunker: Chunker,
+        patience: Patience,
+    ) -> None:
+        self._link = link
+        self._topic = topic
+        self._indexes = indexes
+        self._blobs = blobs
+        self._blob_settings = blob_settings
+        self._parser = parser
+        self._parsing = parsing
+        self._chunker = chunker
+        self._patience = patience
+        self._chunking = threading.Lock()  # worker threads share the chunker's memory of blocks
+
+    def resolve(self, event: Event) -> Resolved:
+        parsed = self._parse(event)
+        title = event.change.title or parsed.title or _first_heading(parsed) or event.key.doc_id
+        with self._chunking:
+            chunks = self._chunker.chunk(parsed.text, parsed.media_type)
+        return Resolved(parsed.text, parsed.media_type, title, chunks)
+
+    def recall(self, source: SourcePosition) -> Event | None:
+        reader = PartitionReader(self._link, self._topic, source.partition, source.offset)
+        deadline = time.monotonic() + RECALL_TIMEOUT_S
+        try:
+            while time.monotonic() < deadline:
+                for record in reader.poll_blocking(0.1, 1):
+                    event = decode(record, self._indexes, record.timestamp_ms)
+                    return event if record.offset == source.offset and isinstance(event, Event) else None
+        except DataLoss:
+            return None
+        finally:
+            reader.close()
+        return None
+
+    def _parse(self, event: Event) -> Parsed:
+        content = event.change.content
+        deadline = self._parsing.timeout_s
+        if isinstance(content, InlineText):
+            return self._parser.parse(content.text.encode(), content.media_type, timeout_s=deadline)
+        if isinstance(content, ContentReference):
+            limit = self._blob_settings.max_mib * MIB
+            data = self._patience.insist(
+                f"blob store of {content.uri.partition(':')[0]}",
+                lambda: self._blobs.fetch(content.uri, sha256=content.sha256, max_bytes=limit, timeout_s=deadline),
+            )
+            return self._parser.parse(data, content.media_type, timeout_s=deadline)
+        if content is None:
+            raise AssertionError("only upserts are resolved")
+        return self._parser.parse(content.base64, content.media_type, timeout_s=deadline)
+
+
+def _first_heading(parsed: Parsed) -> str | None:
+    found = _HEADING.search(parsed.text) if parsed.media_type == "text/markdown" else None
+    return found.group(1) if found else None
