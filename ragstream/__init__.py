@@ -1,0 +1,1 @@
+"""The command line and the embedded stack: puts the parts together, holds no logic of theirs."""
