@@ -1,0 +1,137 @@
+"""Sends records without transactions: idempotent, in order, and no failed delivery goes unnoticed."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any, Final
+
+from confluent_kafka import KafkaError, KafkaException, Message
+from confluent_kafka import Producer as Client
+
+from connectors.kafka._sending import Sending
+from connectors.kafka.config import producer_config
+from connectors.kafka.errors import AUTHENTICATION_CODES, error_of, is_passing, translate
+from connectors.kafka.link import KafkaLink
+from connectors.kafka.outage import OutageLog
+from connectors.kafka.partitioner import partition_for_key
+from connectors.kafka.records import OutRecord
+from schemas.errors import Retryable
+
+__all__ = ["Producer", "partition_for_key"]
+
+SEND_TIMEOUT_S: Final = 30.0
+CLOSE_TIMEOUT_S: Final = 5.0
+POLL_S: Final = 0.05
+
+
+class Producer:
+    """An idempotent producer. Thread-safe. Connects on first use.
+
+    A delivery that fails is kept and raised by the next `send` or `flush`; what was sent before it may be lost then, so the
+    caller sends that again.
+    """
+
+    def __init__(self, link: KafkaLink) -> None:
+        self._link = link
+        self._lock = threading.Lock()
+        self._client: Client | None = None
+        self._sending = Sending(link)
+        self._outage = OutageLog(bootstrap=link.bootstrap)
+        self._refused: KafkaError | None = None
+
+    def send(self, record: OutRecord, timeout_s: float = SEND_TIMEOUT_S) -> None:
+        """Queue `record`; its delivery is known after `flush`.
+
+        Raises:
+            Backpressure: the queue, or a consumer of the embedded broker, stayed behind for `timeout_s`.
+            Rejected: too large. Retryable, Misconfigured, Fatal: the first failed delivery of earlier records.
+        """
+        client = self._opened()
+        client.poll(0)
+        self._raise_latched()
+        self._enqueue(client, record, timeout_s, None)
+
+    def flush(self, timeout_s: float) -> None:
+        """Return when everything sent is acknowledged. Raises: Retryable after `timeout_s`, and what `send` raises."""
+        client = self._opened()
+        remaining = client.flush(timeout_s)
+        self._raise_latched()
+        if remaining:
+            message = f"{remaining} records are not acknowledged by Kafka at {self._link.bootstrap} after {timeout_s:g} s"
+            raise self._login_refused() or Retryable(message)
+        self._outage.recovered()
+
+    def send_and_wait(self, record: OutRecord, timeout_s: float) -> tuple[int, int]:
+        """Send one record and return (partition, offset) once it is acknowledged.
+
+        Raises:
+            Retryable: not acknowledged within `timeout_s`; it may still arrive, so records sent again must be harmless.
+        """
+        client = self._opened()
+        deadline = time.monotonic() + timeout_s
+        outcome = _Outcome()
+        self._enqueue(client, record, timeout_s, outcome.settle)
+        while not outcome.is_settled and time.monotonic() < deadline:
+            client.poll(max(0.0, min(POLL_S, deadline - time.monotonic())))
+        if not outcome.is_settled:
+            message = f"{record.topic}: no acknowledgement from Kafka in {timeout_s:g} s; the record may still arrive"
+            raise self._login_refused() or Retryable(message)
+        if outcome.error is not None:
+            raise translate(outcome.error, f"sending to {record.topic}")
+        self._outage.recovered()
+        return outcome.partition, outcome.offset
+
+    def close(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
+        """Wait `timeout_s` for what is queued, give up the rest, release the connections. Never raises."""
+        with self._lock:
+            client, self._client = self._client, None
+        if client is not None:
+            if client.flush(timeout_s):
+                client.purge()
+                client.flush(CLOSE_TIMEOUT_S)
+        self._sending.close()
+
+    def _opened(self) -> Client:
+        with self._lock:
+            if self._client is None:
+                self._client = Client({**producer_config(self._link), "error_cb": self._on_error})
+            return self._client
+
+    def _enqueue(self, client: Client, record: OutRecord, timeout_s: float, then: Any) -> None:
+        try:
+            self._sending.enqueue(client, record, timeout_s, then)
+        except KafkaException as exc:
+            raise translate(error_of(exc), f"sending to {record.topic}") from exc
+
+    def _raise_latched(self) -> None:
+        failure = self._sending.take_failure()
+        if failure is not None:
+            raise translate(failure, "delivering an earlier record")
+
+    def _on_error(self, error: KafkaError) -> None:
+        if error.code() in AUTHENTICATION_CODES:
+            self._refused = error
+        if is_passing(error) or error.code() in AUTHENTICATION_CODES:
+            self._outage.waiting(error.str())
+        elif self._sending.failure is None:
+            self._sending.failure = error
+
+    def _login_refused(self) -> Exception | None:
+        return translate(self._refused, f"sending to {self._link.bootstrap}") if self._refused else None
+
+
+class _Outcome:
+    """Of one delivery. Settled by whichever thread serves the client."""
+
+    def __init__(self) -> None:
+        self.is_settled = False
+        self.error: KafkaError | None = None
+        self.partition = -1
+        self.offset = -1
+
+    def settle(self, error: KafkaError | None, message: Message[Any, Any]) -> None:
+        self.error = error
+        if error is None:
+            self.partition, self.offset = message.partition() or 0, message.offset() or 0
+        self.is_settled = True
