@@ -22,7 +22,8 @@ from connectors.kafka.records import OutRecord, footprint
 ROOM_WAIT_S: Final = 0.02
 UNKNOWN_PARTITION: Final = -1
 
-OnDelivery = Callable[[KafkaError | None, Message[Any, Any]], None]
+# Quoted: the client's type takes parameters in its stubs only.
+OnDelivery = Callable[[KafkaError | None, "Message[Any, Any]"], None]
 
 
 class Sending:
