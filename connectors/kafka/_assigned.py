@@ -162,12 +162,14 @@ class AssignedConsumer:
 def _require_held(topic: str, partition: int, position: int, low: int, high: int) -> None:
     place = f"{topic}[{partition}]"
     if low > position:
-        raise DataLoss(
+        msg = (
             f"{place}: offset {position} is to be read next, but the log starts at {low}: up to {low - position} messages are "
             f"gone. `ragstream doctor` names the retention setting; rebuild from what remains, or restore the topic"
         )
+        raise DataLoss(msg)
     if position > high:
-        raise DataLoss(
+        msg = (
             f"{place}: offset {position} is to be read next, but the log ends at {high}: the topic was truncated or made "
             f"anew. Restore it, or start a new generation"
         )
+        raise DataLoss(msg)

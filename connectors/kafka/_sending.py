@@ -81,9 +81,7 @@ class Sending:
         if error is not None and self.failure is None:
             self.failure = error
 
-    def _placed(
-        self, producer: Producer, record: OutRecord, deadline: float, report: OnDelivery
-    ) -> tuple[int, OnDelivery]:
+    def _placed(self, producer: Producer, record: OutRecord, deadline: float, report: OnDelivery) -> tuple[int, OnDelivery]:
         if self._backlog is None:
             return UNKNOWN_PARTITION if record.partition is None else record.partition, report
         partition = self._partition(record)

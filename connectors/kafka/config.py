@@ -162,7 +162,8 @@ def _ssl_context(kafka: KafkaSettings) -> ssl.SSLContext:
     except OSError as exc:
         files = [kafka.ssl_ca_location, kafka.ssl_certificate_location, kafka.ssl_key_location]
         named = ", ".join(str(file) for file in files if file)
-        raise Misconfigured(f"RAG_KAFKA__SSL_*_LOCATION ({named}): {exc}") from exc
+        msg = f"RAG_KAFKA__SSL_*_LOCATION ({named}): {exc}"
+        raise Misconfigured(msg) from exc
     return context
 
 
@@ -177,14 +178,16 @@ def _uses_sasl(kafka: KafkaSettings) -> bool:
 def _password_login(kafka: KafkaSettings) -> tuple[str, str, str]:
     needed = "RAG_KAFKA__SASL_MECHANISM, __SASL_USERNAME and __SASL_PASSWORD"
     if kafka.sasl_mechanism is None or kafka.sasl_username is None or kafka.sasl_password is None:
-        raise Misconfigured(f"RAG_KAFKA__SECURITY_PROTOCOL={kafka.security_protocol} needs {needed}")
+        msg = f"RAG_KAFKA__SECURITY_PROTOCOL={kafka.security_protocol} needs {needed}"
+        raise Misconfigured(msg)
     return kafka.sasl_mechanism, kafka.sasl_username, kafka.sasl_password.get_secret_value()
 
 
 def _oauth(kafka: KafkaSettings) -> tuple[str, str, str]:
     needed = "RAG_KAFKA__OAUTH_TOKEN_ENDPOINT, __OAUTH_CLIENT_ID and __OAUTH_CLIENT_SECRET"
     if kafka.oauth_token_endpoint is None or kafka.oauth_client_id is None or kafka.oauth_client_secret is None:
-        raise Misconfigured(f"RAG_KAFKA__SASL_MECHANISM=OAUTHBEARER needs {needed}")
+        msg = f"RAG_KAFKA__SASL_MECHANISM=OAUTHBEARER needs {needed}"
+        raise Misconfigured(msg)
     return kafka.oauth_token_endpoint, kafka.oauth_client_id, kafka.oauth_client_secret.get_secret_value()
 
 

@@ -38,10 +38,12 @@ class EmbeddedBroker:
         library.rd_kafka_conf_set(config, b"log_level", b"0", text, _ERROR_TEXT_BYTES)
         self._handle = library.rd_kafka_new(_PRODUCER, config, text, _ERROR_TEXT_BYTES)
         if not self._handle:
-            raise Fatal(f"the embedded broker did not start: {text.value.decode(errors='replace')}")
+            msg = f"the embedded broker did not start: {text.value.decode(errors='replace')}"
+            raise Fatal(msg)
         self._cluster = library.rd_kafka_mock_cluster_new(self._handle, _BROKERS)
         if not self._cluster:
-            raise Fatal("the embedded broker did not start: librdkafka gave no cluster (no free port on 127.0.0.1?)")
+            msg = "the embedded broker did not start: librdkafka gave no cluster (no free port on 127.0.0.1?)"
+            raise Fatal(msg)
         library.rd_kafka_mock_group_initial_rebalance_delay_ms(self._cluster, 0)
         for name, partitions in topics.items():
             self.create_topic(name, partitions)
@@ -57,7 +59,8 @@ class EmbeddedBroker:
         """Add a topic. Creating one that exists is an error of the caller. Raises: Fatal."""
         code = _library().rd_kafka_mock_topic_create(self._running(), name.encode(), partitions, _BROKERS)
         if code:
-            raise Fatal(f"the embedded broker did not create {name} with {partitions} partitions: {_text(code)}")
+            msg = f"the embedded broker did not create {name} with {partitions} partitions: {_text(code)}"
+            raise Fatal(msg)
 
     def fail_requests(self, api_key: int, errors: Sequence[int]) -> None:
         """Answer the next requests of a kind with these error codes: for tests and drills."""
@@ -81,7 +84,8 @@ class EmbeddedBroker:
 
     def _running(self) -> int:
         if self._cluster is None:
-            raise Fatal("the embedded broker is not running: call start() first")
+            msg = "the embedded broker is not running: call start() first"
+            raise Fatal(msg)
         return self._cluster
 
 
@@ -95,7 +99,8 @@ def _library() -> ctypes.CDLL:
     folder = Path(confluent_kafka.__file__).parent
     found = [*folder.parent.glob("confluent_kafka.libs/librdkafka*"), *folder.glob(".dylibs/librdkafka*")]
     if not found:
-        raise Fatal(f"no librdkafka beside {folder}: install the confluent-kafka wheel, or set RAG_KAFKA__BOOTSTRAP_SERVERS")
+        msg = f"no librdkafka beside {folder}: install the confluent-kafka wheel, or set RAG_KAFKA__BOOTSTRAP_SERVERS"
+        raise Fatal(msg)
     library = ctypes.CDLL(str(found[0]))
     pointer, text, number = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int
     for name, result, arguments in (

@@ -1,12 +1,13 @@
 """What can go wrong with Kafka, translated at the boundary.
 
-    Retryable
-    ├── ProducerFenced   the writer was fenced, by a rival or by a transaction that timed out: the owner record tells
-    └── Backpressure     consumers are behind: try again after `retry_after_s`
+Retryable
+├── ProducerFenced   the writer was fenced, by a rival or by a transaction that timed out: the owner record tells
+└── Backpressure     consumers are behind: try again after `retry_after_s`
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException
@@ -49,9 +50,7 @@ LOST_POSITION_CODES: Final = frozenset(
     {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._LOG_TRUNCATION, KafkaError._NO_OFFSET}
 )
 
-AUTHENTICATION_CODES: Final = frozenset(
-    {KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED, KafkaError._SSL}
-)
+AUTHENTICATION_CODES: Final = frozenset({KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED, KafkaError._SSL})
 
 _PASSING_CODES: Final = frozenset(
     {
@@ -137,22 +136,38 @@ def is_passing(error: KafkaError) -> bool:
 
 def translate(error: KafkaError, doing: str) -> RagError:
     """The exception to raise for `error`; `doing` says what was tried, with names and values."""
-    code = error.code()
-    if code in FENCED_CODES:
-        return ProducerFenced(f"{doing}: the producer was fenced ({error.str()})")
-    if code in _TOO_LARGE_CODES:
-        remedy = "lower what is sent or raise RAG_KAFKA__MAX_MESSAGE_BYTES and the topic's max.message.bytes"
-        return Rejected("message_too_large", f"{doing}: larger than Kafka takes ({error.str()}); {remedy}")
-    if code in _REJECTED_CODES:
-        return Rejected("record_refused", f"{doing}: the broker refuses the record ({error.str()})")
-    if code in _MISSING_TOPIC_CODES:
-        return Misconfigured(f"{doing}: no such topic or partition; `ragstream topics create` makes them")
-    if code in AUTHENTICATION_CODES:
-        return Misconfigured(f"{doing}: Kafka refuses the login ({error.str()}); check RAG_KAFKA__SASL_* and __SSL_*")
-    if code in _FORBIDDEN_CODES:
-        return Misconfigured(f"{doing}: not permitted ({error.str()}); grant it to this user")
-    if code in LOST_POSITION_CODES:
-        return DataLoss(f"{doing}: the log does not hold this position ({error.str()})")
+    said = error.str()
+    for codes, meaning in _MEANINGS:
+        if error.code() in codes:
+            return meaning(doing, said)
     if is_passing(error):
-        return Retryable(f"{doing}: {error.str()}")
-    return Fatal(f"{doing}: {error.name()}: {error.str()}")
+        return Retryable(f"{doing}: {said}")
+    return Fatal(f"{doing}: {error.name()}: {said}")
+
+
+def _too_large(doing: str, said: str) -> RagError:
+    remedy = "send less, or raise RAG_KAFKA__MAX_MESSAGE_BYTES and the topic's max.message.bytes"
+    return Rejected("message_too_large", f"{doing}: larger than Kafka takes ({said}); {remedy}")
+
+
+def _no_topic(doing: str, said: str) -> RagError:
+    return Misconfigured(f"{doing}: no such topic or partition ({said}); `ragstream topics create` makes them")
+
+
+def _login_refused(doing: str, said: str) -> RagError:
+    return Misconfigured(f"{doing}: Kafka refuses the login ({said}); check RAG_KAFKA__SASL_* and RAG_KAFKA__SSL_*")
+
+
+def _not_permitted(doing: str, said: str) -> RagError:
+    return Misconfigured(f"{doing}: not permitted ({said}); grant it to this user")
+
+
+_MEANINGS: Final[tuple[tuple[frozenset[int], Callable[[str, str], RagError]], ...]] = (
+    (FENCED_CODES, lambda doing, said: ProducerFenced(f"{doing}: the producer was fenced ({said})")),
+    (_TOO_LARGE_CODES, _too_large),
+    (_REJECTED_CODES, lambda doing, said: Rejected("record_refused", f"{doing}: the broker refuses it ({said})")),
+    (_MISSING_TOPIC_CODES, _no_topic),
+    (AUTHENTICATION_CODES, _login_refused),
+    (_FORBIDDEN_CODES, _not_permitted),
+    (LOST_POSITION_CODES, lambda doing, said: DataLoss(f"{doing}: the log does not hold this position ({said})")),
+)

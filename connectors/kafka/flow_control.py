@@ -98,7 +98,8 @@ class Backlog:
         """
         if nbytes > self.max_bytes:
             detail = f"{nbytes} bytes for {topic}; the embedded broker takes {self.max_bytes}. Use Kafka for larger ones"
-            raise Rejected("message_too_large", detail)
+            msg = "message_too_large"
+            raise Rejected(msg, detail)
         deadline = time.monotonic() + timeout
         with self._changed:
             state = self._state(topic, partition)

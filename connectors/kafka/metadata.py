@@ -11,7 +11,7 @@ from confluent_kafka import (
     TopicCollection,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # reason: documented there
+from confluent_kafka.admin import AdminClient, OffsetSpec, TopicMetadata  # type: ignore[attr-defined]  # reason: documented there
 
 from connectors.kafka.config import admin_config
 from connectors.kafka.errors import error_of, translate
@@ -39,16 +39,25 @@ class Metadata:
     def partitions_of(self, topic: str, timeout_s: float | None = None) -> tuple[int, ...]:
         """Partitions of a topic, ascending. Raises: Misconfigured when there is no such topic; Retryable."""
         doing = f"asking for the partitions of {topic}"
-        try:
-            # Asked by name, a broker may create it.
-            found = self.client.list_topics(timeout=timeout_s or self._timeout_s).topics.get(topic)
-        except KafkaException as exc:
-            raise translate(error_of(exc), doing) from exc
+        found = self._listed(timeout_s or self._timeout_s, doing).get(topic)
         if found is None:
-            raise Misconfigured(f"{doing}: no such topic on {self._link.bootstrap}; `ragstream topics create` makes it")
+            msg = f"{doing}: no such topic on {self._link.bootstrap}; `ragstream topics create` makes it"
+            raise Misconfigured(msg)
         if found.error is not None:
             raise translate(found.error, doing)
         return tuple(sorted(found.partitions))
+
+    def topics(self, timeout_s: float | None = None) -> dict[str, int]:
+        """Every topic this user may see, with its number of partitions. Raises: Retryable, Misconfigured."""
+        listed = self._listed(timeout_s or self._timeout_s, f"listing the topics of {self._link.bootstrap}")
+        return {name: len(topic.partitions) for name, topic in listed.items()}
+
+    def _listed(self, timeout_s: float, doing: str) -> dict[str, TopicMetadata]:
+        try:
+            # All topics: asked for one by name, a broker may create it.
+            return self.client.list_topics(timeout=timeout_s).topics
+        except KafkaException as exc:
+            raise translate(error_of(exc), doing) from exc
 
     def ends(self, topic: str, partitions: Sequence[int], timeout_s: float) -> dict[int, int]:
         """End of what is committed, by partition. Raises: Retryable after `timeout_s`."""
@@ -61,7 +70,8 @@ class Metadata:
         except KafkaException as exc:
             raise translate(error_of(exc), f"asking where {topic} ends") from exc
         except TimeoutError as exc:
-            raise Retryable(f"asking where {topic} ends: no answer from Kafka in {timeout_s:g} s") from exc
+            msg = f"asking where {topic} ends: no answer from Kafka in {timeout_s:g} s"
+            raise Retryable(msg) from exc
 
     def identity(self, topic: str) -> str:
         """Names this very log: another cluster, or the topic made anew, has another identity."""
@@ -76,7 +86,8 @@ class Metadata:
         except KafkaException as exc:
             raise translate(error_of(exc), doing) from exc
         except TimeoutError as exc:
-            raise Retryable(f"{doing}: no answer from Kafka in {self._timeout_s:g} s") from exc
+            msg = f"{doing}: no answer from Kafka in {self._timeout_s:g} s"
+            raise Retryable(msg) from exc
 
     def close(self) -> None:
         """Release the connections. Never raises."""

@@ -23,7 +23,8 @@ LIFETIME_WHEN_UNSAID_S: Final = 60.0
 def token_provider(endpoint: str, client_id: str, secret: str, scope: str | None) -> ClientCredentials:
     """What `faust.auth.OAuthCredentials(oauth_cb=…)` takes. Raises: Misconfigured for an endpoint that isn't http(s)."""
     if urllib.parse.urlsplit(endpoint).scheme not in ("http", "https"):
-        raise Misconfigured(f"RAG_KAFKA__OAUTH_TOKEN_ENDPOINT={endpoint}: an http(s) address is needed")
+        msg = f"RAG_KAFKA__OAUTH_TOKEN_ENDPOINT={endpoint}: an http(s) address is needed"
+        raise Misconfigured(msg)
     return ClientCredentials(endpoint, client_id, secret, scope)
 
 
@@ -48,10 +49,11 @@ class ClientCredentials(AbstractTokenProvider):  # type: ignore[misc]
 
     def _fetch(self) -> tuple[str, float]:
         headers = {"Authorization": f"Basic {self._login}", "Accept": "application/json"}
-        request = urllib.request.Request(self._endpoint, self._form, headers)  # noqa: S310  reason: scheme checked above
+        request = urllib.request.Request(self._endpoint, self._form, headers)
         try:
-            with urllib.request.urlopen(request, timeout=REQUEST_TIMEOUT_S) as response:  # noqa: S310
+            with urllib.request.urlopen(request, timeout=REQUEST_TIMEOUT_S) as response:
                 answer = json.load(response)
             return str(answer["access_token"]), float(answer.get("expires_in", LIFETIME_WHEN_UNSAID_S))
         except (urllib.error.URLError, OSError, ValueError, KeyError) as exc:
-            raise Retryable(f"no token from RAG_KAFKA__OAUTH_TOKEN_ENDPOINT={self._endpoint}: {exc!r}") from exc
+            msg = f"no token from RAG_KAFKA__OAUTH_TOKEN_ENDPOINT={self._endpoint}: {exc!r}"
+            raise Retryable(msg) from exc

@@ -86,10 +86,9 @@ class Producer:
         """Wait `timeout_s` for what is queued, give up the rest, release the connections. Never raises."""
         with self._lock:
             client, self._client = self._client, None
-        if client is not None:
-            if client.flush(timeout_s):
-                client.purge()
-                client.flush(CLOSE_TIMEOUT_S)
+        if client is not None and client.flush(timeout_s):
+            client.purge()
+            client.flush(CLOSE_TIMEOUT_S)
         self._sending.close()
 
     def _opened(self) -> Client:

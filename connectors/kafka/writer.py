@@ -39,7 +39,7 @@ MAX_PAUSE_S: Final = 2.0
 UNKNOWN_FAILURE_TRIES: Final = 3
 
 
-class _MustAbort(Exception):  # noqa: N818  reason: a signal between two methods
+class _MustAbort(Exception):
     """The transaction has failed and takes no more: abort it."""
 
     def __init__(self, cause: KafkaError) -> None:
