@@ -1,0 +1,34 @@
+# ragstream in a container: `docker build -t ragstream .`, then `docker run ragstream ingest`, `serve`, `up`, …
+# All configuration comes from RAG_ variables; state worth keeping lies under /data.
+
+FROM python:3.11-slim AS build
+RUN pip install --no-cache-dir uv
+WORKDIR /src
+COPY pyproject.toml constraints.txt ./
+COPY schemas schemas
+COPY connectors connectors
+COPY flows flows
+COPY query_api query_api
+COPY ragstream ragstream
+# CPU build of torch by default; `--build-arg TORCH_BACKEND=auto` or cu130 takes another.
+ARG TORCH_BACKEND=cpu
+RUN uv venv /opt/ragstream \
+    && uv pip install --no-cache -p /opt/ragstream/bin/python --torch-backend="$TORCH_BACKEND" \
+        -c constraints.txt '.[openvino]'
+
+FROM python:3.11-slim
+RUN useradd --system --uid 10001 --create-home ragstream && install -d -o ragstream /data
+COPY --from=build /opt/ragstream /opt/ragstream
+COPY deploy/healthcheck.py /opt/ragstream/healthcheck.py
+ENV PATH=/opt/ragstream/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    RAG_DATA_DIR=/data \
+    RAG_OBSERVABILITY__HOST=0.0.0.0
+USER ragstream
+WORKDIR /data
+VOLUME /data
+EXPOSE 9464 9465
+# The model takes a while to load, the first read of the log as long as the log is.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=6 CMD ["python", "/opt/ragstream/healthcheck.py"]
+ENTRYPOINT ["ragstream"]
+CMD ["--help"]

@@ -1,0 +1,196 @@
+"""docker-compose.kafka.yml and the Dockerfile, checked without Docker: shape, settings, commands, versions."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pytest
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+
+from schemas.settings import Settings
+from tests.servers.kafka import KAFKA_VERSION
+from tests.servers.redis import redis_binary
+
+ROOT = Path(__file__).parents[2]
+COMPOSE_FILE = ROOT / "docker-compose.kafka.yml"
+DOCKERFILE = ROOT / "Dockerfile"
+
+Duration = Annotated[str, Field(pattern=r"^\d+(ms|s|m|h)$")]
+Port = Annotated[str, Field(pattern=r"^127\.0\.0\.1:\d+:\d+$", description="nothing is offered to the network")]
+NamedVolume = Annotated[str, Field(pattern=r"^[a-z]+:/[\w/]+$")]
+
+
+class Strict(BaseModel):
+    """What this file uses of the Compose specification; a key that is not in it is a mistake."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class HealthCheck(Strict):
+    """How Compose learns that a service can be used."""
+
+    test: list[str] | None = None
+    interval: Duration | None = None
+    timeout: Duration | None = None
+    start_period: Duration | None = None
+    retries: int | None = None
+    disable: bool = False
+
+
+class Dependency(Strict):
+    """What must be true of another service first."""
+
+    condition: Literal["service_healthy", "service_completed_successfully"]
+
+
+class Service(Strict):
+    """One container."""
+
+    image: str
+    build: str | None = None
+    command: list[str] | None = None
+    environment: dict[str, str] = {}
+    ports: list[Port] = []
+    volumes: list[NamedVolume] = []
+    depends_on: dict[str, Dependency] = {}
+    healthcheck: HealthCheck | None = None
+    restart: Annotated[str, Field(pattern=r"^(unless-stopped|on-failure:\d+)$")] | None = None
+    security_opt: list[str] = []
+    stop_grace_period: Duration | None = None
+
+
+class Compose(BaseModel):
+    """The file, but for its anchors."""
+
+    model_config = ConfigDict(strict=True)
+
+    name: str
+    services: dict[str, Service]
+    volumes: dict[str, None]
+
+
+@pytest.fixture(scope="module")
+def compose() -> Compose:
+    """The parsed file."""
+    return Compose.model_validate(yaml.safe_load(COMPOSE_FILE.read_text()))
+
+
+def own_services(compose: Compose) -> dict[str, Service]:
+    """Those that run ragstream."""
+    return {name: service for name, service in compose.services.items() if service.build}
+
+
+def test_volumes_are_declared_and_used(compose: Compose) -> None:
+    """No state is lost with a container, no volume is left over."""
+    used = {volume.partition(":")[0] for service in compose.services.values() for volume in service.volumes}
+    assert used == set(compose.volumes)
+
+
+def test_services_wait_for_services_that_can_say_they_are_ready(compose: Compose) -> None:
+    """`service_healthy` of a service without a health check would wait for ever."""
+    for service in compose.services.values():
+        for name, dependency in service.depends_on.items():
+            other = compose.services[name]
+            if dependency.condition == "service_healthy":
+                assert other.healthcheck is not None
+                assert other.healthcheck.test
+            else:
+                assert other.restart is None, "what is restarted never completes"
+
+
+def test_the_parts_are_all_there(compose: Compose) -> None:
+    """Kafka, Milvus, Redis, the topics, both halves of ragstream."""
+    assert set(compose.services) == {"kafka", "milvus", "redis", "topics", "ingest", "serve"}
+
+
+def field_of(variable: str) -> object:
+    """The setting that a RAG_ variable sets; fails when there is none."""
+    model: Any = Settings
+    *sections, name = variable.removeprefix("RAG_").lower().split("__")
+    for section in sections:
+        model = model.model_fields[section].annotation
+    return model.model_fields[name]
+
+
+def variables_of_the_image() -> dict[str, str]:
+    """RAG_ variables that the Dockerfile sets."""
+    return dict(re.findall(r"\b(RAG_\w+)=(\S+)", DOCKERFILE.read_text()))
+
+
+def test_every_variable_is_a_setting(compose: Compose, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What ragstream's containers are given exists and is valid."""
+    for service in own_services(compose).values():
+        given = {**variables_of_the_image(), **service.environment}
+        for variable, value in given.items():
+            assert field_of(variable) is not None
+            monkeypatch.setenv(variable, value)
+        settings = Settings()
+        assert settings.kafka.bootstrap_servers == "kafka:9092"
+        assert settings.milvus.uri == "http://milvus:19530"
+        assert settings.redis.url is not None
+        assert settings.redis.url.get_secret_value() == "redis://redis:6379/0"
+
+
+def test_addresses_name_services_and_their_ports(compose: Compose) -> None:
+    """Host names are service names; the port is one the service listens on."""
+    settings = next(iter(own_services(compose).values())).environment
+    assert settings["RAG_KAFKA__BOOTSTRAP_SERVERS"] in compose.services["kafka"].environment["KAFKA_ADVERTISED_LISTENERS"]
+    for address in (settings["RAG_MILVUS__URI"], settings["RAG_REDIS__URL"]):
+        found = re.search(r"//(\w+):(\d+)", address)
+        assert found is not None
+        assert any(port.endswith(f":{found[2]}") for port in compose.services[found[1]].ports)
+
+
+def test_published_ports_are_those_of_the_settings(compose: Compose) -> None:
+    """Metrics and health of ingest and of the query workers can be reached from the host."""
+    observability = Settings().observability
+    assert compose.services["ingest"].ports == [f"127.0.0.1:{observability.ingest_port}:{observability.ingest_port}"]
+    assert compose.services["serve"].ports == [f"127.0.0.1:{observability.query_port}:{observability.query_port}"]
+
+
+def test_the_health_check_knows_the_settings_ports() -> None:
+    """It reads no settings, so its defaults are the settings' own."""
+    text = (ROOT / "deploy" / "healthcheck.py").read_text()
+    observability = Settings().observability
+    assert f'"RAG_OBSERVABILITY__INGEST_PORT": "{observability.ingest_port}"' in text
+    assert f'"RAG_OBSERVABILITY__QUERY_PORT": "{observability.query_port}"' in text
+
+
+@pytest.mark.timeout(60)
+def test_every_command_exists(compose: Compose) -> None:
+    """The command line knows what the containers are told to run."""
+    for service in own_services(compose).values():
+        assert service.command
+        run = [sys.executable, "-c", "from ragstream.cli import main; main()", *service.command, "--help"]
+        done = subprocess.run(run, capture_output=True, text=True, check=False, timeout=50, cwd=ROOT)
+        assert done.returncode == 0, f"ragstream {' '.join(service.command)}: {done.stderr}"
+
+
+def test_kafka_is_the_version_the_tests_run(compose: Compose) -> None:
+    """Users run what was tested."""
+    assert compose.services["kafka"].image == f"apache/kafka:{KAFKA_VERSION}"
+
+
+@pytest.mark.redis
+def test_redis_is_the_series_the_tests_run(compose: Compose) -> None:
+    """The same major version as the server on this machine."""
+    shown = subprocess.run([redis_binary(), "--version"], capture_output=True, text=True, check=True).stdout
+    found = re.search(r"v=(\d+)\.", shown)
+    assert found is not None
+    assert compose.services["redis"].image.startswith(f"redis:{found[1]}.")
+
+
+def test_the_image_holds_every_package_and_a_supported_python() -> None:
+    """What pyproject.toml packs is copied; the base image's Python is in its range."""
+    text = DOCKERFILE.read_text()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    for pattern in project["tool"]["setuptools"]["packages"]["find"]["include"]:
+        package = pattern.rstrip("*")
+        assert f"COPY {package} {package}\n" in text
+        assert f"!{package}\n" in (ROOT / ".dockerignore").read_text()
+    assert set(re.findall(r"^FROM python:(\d\.\d+)-slim", text, re.MULTILINE)) == {"3.11"}
+    assert project["project"]["requires-python"] == ">=3.11,<3.13"
