@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -87,8 +87,10 @@ class TransactionalWriter:
         self._outage.recovered()
         self._producer = producer
 
-    def commit(self, records: Sequence[OutRecord]) -> None:
+    def commit(self, records: Sequence[OutRecord], *, before_commit: Callable[[], None] | None = None) -> None:
         """Write `records` in one transaction: all of them once, or none. Waits for Kafka as long as that takes.
+
+        `before_commit` is called when all are queued and nothing is committed yet (chaos tests strike there).
 
         1. begin, queue every record, commit. 2. Where the client can't tell how a commit ended it is asked again until it
         can. 3. A transaction that failed is aborted and the same batch repeated. 4. A writer that was fenced is dropped.
@@ -103,7 +105,7 @@ class TransactionalWriter:
         unknown_failures = 0
         while True:
             try:
-                self._attempt(records)
+                self._attempt(records, before_commit)
             except _MustAbort as failed:
                 self._abort()
                 if not _is_worth_repeating(failed.cause):
@@ -124,7 +126,7 @@ class TransactionalWriter:
         if self._lock is not None:
             self._lock.release()
 
-    def _attempt(self, records: Sequence[OutRecord]) -> None:
+    def _attempt(self, records: Sequence[OutRecord], before_commit: Callable[[], None] | None) -> None:
         producer = self._opened()
         self._sending.take_failure()
         try:
@@ -137,6 +139,8 @@ class TransactionalWriter:
             # Refused before it was sent: what was queued of the batch must not be committed with the next.
             self._abort()
             raise
+        if before_commit is not None:
+            before_commit()
         self._commit(producer)
 
     def _enqueue(self, producer: Producer, record: OutRecord) -> None:

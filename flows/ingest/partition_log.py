@@ -62,11 +62,9 @@ class PartitionWriter:
         self._link = link
         self._topic = settings.index_topic
         self._partition = partition
-        self._give_up = give_up
         self._fail_points = fail_points
         self._now_ms = now_ms
-        self._transactional_id = f"{settings.index_topic}.{partition}"
-        self._writer = TransactionalWriter(link, self._transactional_id, give_up)
+        self._writer = TransactionalWriter(link, f"{settings.index_topic}.{partition}", give_up)
 
     def open(self) -> None:
         """Fence predecessors. Blocks while Kafka is away."""
@@ -97,8 +95,6 @@ class PartitionWriter:
     def _was_committed(self, marker: OutRecord) -> bool:
         """After a fencing: take over again if nobody else did; whether the log already holds `marker`."""
         self._refuse_rival()  # before opening: to open is to fence
-        self._writer.close()
-        self._writer = TransactionalWriter(self._link, self._transactional_id, self._give_up)
         self._writer.open()
         last = self._refuse_rival()
         log.warning("transaction timed out; took the partition over again", partition=self._partition)

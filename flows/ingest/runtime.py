@@ -32,6 +32,8 @@ from flows.ingest.pipeline import WritePipeline
 from flows.ingest.publishing import Garbage, PartitionLog, PublishStage, Receipt
 from flows.ingest.resolve import ContentResolver
 from schemas.errors import DataLoss, Misconfigured
+from schemas.index import DocKey
+from schemas.join import DocumentState
 from schemas.settings import MIB, Settings
 
 STOP_GRACE_S: Final = 25.0
@@ -247,9 +249,20 @@ class IngestRuntime:
     def is_idle(self, partition: int) -> bool:
         return self.pipeline.is_idle(partition)
 
-    def position(self, partition: int) -> int:
-        """First offset of the partition that is not published yet."""
-        return self._logs[partition].ledger.next
+    def positions(self) -> dict[int, int]:
+        """By partition of the open lanes: the first offset that is not published yet."""
+        return {partition: self._logs[partition].ledger.next for partition in list(self.lanes)}
+
+    def state_of(self, partition: int, key: DocKey) -> DocumentState | None:
+        """What the partition's lane knows of a document; ahead of what is published by what is in flight."""
+        lane = self.lanes.get(partition)
+        known = lane.lane.known.get(str(key)) if lane is not None else None
+        return known.state if known is not None else None
+
+    @property
+    def waiting_for(self) -> str | None:
+        """The server that publication waits for, None while all answer."""
+        return self._patience.waiting_for
 
     # -- the steps
 
