@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-
 EVERYONE: Final = "*"
 """The principal that every caller has, also an anonymous one."""
 

@@ -75,4 +75,5 @@ class DeadLetter(NamedTuple):
                 headers=tuple((n.removeprefix("original-"), raw) for n, raw in headers if n.startswith("original-")),
             )
         except (KeyError, ValueError) as exc:
-            raise Rejected("invalid", f"a dead letter's headers are incomplete: {exc}") from exc
+            msg = "invalid"
+            raise Rejected(msg, f"a dead letter's headers are incomplete: {exc}") from exc

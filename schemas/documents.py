@@ -12,8 +12,7 @@ from typing import Annotated, Final, Literal, Self
 import orjson
 from pydantic import Base64Bytes, Field, model_validator
 
-from schemas.wire import SCHEMA_VERSION, Acl, DocId, IndexName, Line, Moment, Strict, Text, Version, to_ms
-from schemas.wire import DEFAULT_INDEX as DEFAULT_INDEX
+from schemas.wire import DEFAULT_INDEX, SCHEMA_VERSION, Acl, DocId, IndexName, Line, Moment, Strict, Text, Version, to_ms
 
 MAX_TITLE_LENGTH: Final = 512
 MAX_URI_LENGTH: Final = 2048
@@ -21,8 +20,6 @@ MAX_METADATA_KEYS: Final = 32
 MAX_METADATA_STRING: Final = 512
 MAX_METADATA_LIST: Final = 32
 MAX_TTL_SECONDS: Final = 100 * 366 * 24 * 3600
-
-TEXT_MEDIA_TYPES: Final = ("text/plain", "text/markdown", "text/html", "text/csv")
 
 MediaType = Annotated[str, Field(pattern=r"^[a-z0-9.+-]+/[a-z0-9.+-]+$", max_length=128)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -110,17 +107,22 @@ class DocumentChange(Strict):
     def _fields_fit_the_op(self) -> Self:
         given = self.model_fields_set
         if self.op == "upsert" and self.content is None:
-            raise ValueError("an upsert needs `content`; use op `access` to change only who may read")
+            msg = "an upsert needs `content`; use op `access` to change only who may read"
+            raise ValueError(msg)
         if self.op != "upsert":
             wrong = sorted(given & {"content", "title", "source_uri", "metadata"})
             if wrong:
-                raise ValueError(f"op `{self.op}` can't carry {', '.join(wrong)}")
+                msg = f"op `{self.op}` can't carry {', '.join(wrong)}"
+                raise ValueError(msg)
         if self.op == "delete" and given & {"acl", "expires_at", "ttl_seconds"}:
-            raise ValueError("a delete can't carry acl, expires_at or ttl_seconds")
+            msg = "a delete can't carry acl, expires_at or ttl_seconds"
+            raise ValueError(msg)
         if self.op == "access" and self.acl is None and not self.carries_expiry:
-            raise ValueError("an access change needs `acl`, `expires_at` or `ttl_seconds`")
+            msg = "an access change needs `acl`, `expires_at` or `ttl_seconds`"
+            raise ValueError(msg)
         if self.ttl_seconds is not None and "expires_at" in given:
-            raise ValueError("give either expires_at or ttl_seconds, not both")
+            msg = "give either expires_at or ttl_seconds, not both"
+            raise ValueError(msg)
         return self
 
     @property

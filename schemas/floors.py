@@ -41,7 +41,8 @@ class Floor(NamedTuple):
     def from_bytes(cls, raw: bytes) -> Floor:
         wire = orjson.loads(raw)
         if wire.get("schema_version") != SCHEMA_VERSION:
-            raise Rejected("unknown_schema_version", f"a floor says {wire.get('schema_version')!r}; this release knows 1")
+            msg = "unknown_schema_version"
+            raise Rejected(msg, f"a floor says {wire.get('schema_version')!r}; this release knows 1")
         delete, access = wire.get("delete"), wire.get("access")
         return cls(
             DeleteFloor(delete[0], SourcePosition(*delete[1])) if delete else None,

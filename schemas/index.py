@@ -27,7 +27,7 @@ OWNER = "owner"
 class DocKey(NamedTuple):
     """A document's identity: the same doc_id in two indexes is two documents."""
 
-    index: str
+    index: str  # type: ignore[assignment]  # hides tuple.index, which nobody asks of a key
     doc_id: str
 
     def __str__(self) -> str:
@@ -161,7 +161,7 @@ class OutcomeRun(NamedTuple):
 
     first: int
     last: int
-    count: int
+    count: int  # type: ignore[assignment]  # hides tuple.count
     outcome: str
 
 
@@ -216,7 +216,8 @@ class SeenRecord(NamedTuple):
     def from_bytes(cls, raw: bytes) -> SeenRecord:
         wire = orjson.loads(raw)
         if wire.get("schema_version") != SCHEMA_VERSION:
-            raise Rejected("unknown_schema_version", f"a seen record says {wire.get('schema_version')!r}; this release knows 1")
+            msg = "unknown_schema_version"
+            raise Rejected(msg, f"a seen record says {wire.get('schema_version')!r}; this release knows 1")
         content_source = wire.get("content_source")
         return cls(
             state_from_wire(wire["registers"]),

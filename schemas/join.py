@@ -229,7 +229,5 @@ def _join_expiry(
             if rival is None or _expiry_order(entry) > _expiry_order(rival):
                 by_version[entry.version] = entry
     entries = sorted(by_version.values(), key=lambda entry: entry.version)
-    base = max(
-        (i for i, entry in enumerate(entries) if entry.extends and entry.version <= content_version), default=0
-    )
+    base = max((i for i, entry in enumerate(entries) if entry.extends and entry.version <= content_version), default=0)
     return tuple(entries[base:][-MAX_ENTRIES:])

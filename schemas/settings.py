@@ -87,7 +87,9 @@ class MilvusSettings(Section):
     search_ef: PositiveInt = 128
     search_timeout_s: PositiveSeconds = 2.0
     write_timeout_s: PositiveSeconds = 10.0
-    visibility_timeout_s: PositiveSeconds = Field(10.0, description="How long one wait for acknowledged rows to be visible may take.")
+    visibility_timeout_s: PositiveSeconds = Field(
+        10.0, description="How long one wait for acknowledged rows to be visible may take."
+    )
 
 
 class RedisSettings(Section):
@@ -109,7 +111,7 @@ class EmbeddingSettings(Section):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     backend: Literal["auto", "torch", "openvino"] = "auto"
     threads: int = Field(0, ge=0, description="0: as many as there are cores.")
-    max_batch: PositiveInt = 64
+    max_batch: int = Field(0, ge=0, description="Texts in one batch of the encoder, at most. 0: as suits backend and device.")
     cache: Literal["lmdb", "memory", "off"] = "lmdb"
     cache_max_mib: PositiveInt = 4096
     dimension: PositiveInt = Field(384, description="Of the hashing encoder; a model knows its own.")
@@ -207,7 +209,9 @@ class Settings(BaseSettings):
     )
 
     data_dir: Path = Field(Path(".ragstream"), description="Journal, views, caches and embedded stores.")
-    generation: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=32)] = Field("g1", description="Index generation to work on.")
+    generation: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=32)] = Field(
+        "g1", description="Index generation to work on."
+    )
     kafka: KafkaSettings = KafkaSettings()
     milvus: MilvusSettings = MilvusSettings()
     redis: RedisSettings = RedisSettings()
@@ -246,4 +250,5 @@ def load_settings(**overrides: object) -> Settings:
     try:
         return Settings(**overrides)  # type: ignore[arg-type]
     except ValidationError as exc:
-        raise Misconfigured(f"RAG_ settings: {describe(exc)}. `ragstream config show` lists all of them.") from exc
+        msg = f"RAG_ settings: {describe(exc)}. `ragstream config show` lists all of them."
+        raise Misconfigured(msg) from exc

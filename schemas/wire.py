@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Self, TypeVar
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from schemas.acl import MAX_ALLOW_LIST, MAX_PRINCIPAL_LENGTH, PRINCIPAL_PATTERN, AllowList, allow_list
+from schemas.acl import MAX_ALLOW_LIST, MAX_PRINCIPAL_LENGTH, PRINCIPAL_PATTERN, allow_list
 from schemas.errors import Rejected
 
 SCHEMA_VERSION: Final = 1
@@ -25,7 +25,8 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 def _no_control_characters(value: str) -> str:
     if _CONTROL.search(value):
-        raise ValueError("must not contain control characters")
+        msg = "must not contain control characters"
+        raise ValueError(msg)
     return value
 
 
@@ -33,7 +34,8 @@ def _encodable(value: str) -> str:
     try:
         value.encode()
     except UnicodeEncodeError as exc:
-        raise ValueError("must be valid Unicode: it holds an unpaired surrogate") from exc
+        msg = "must be valid Unicode: it holds an unpaired surrogate"
+        raise ValueError(msg) from exc
     return value
 
 

@@ -70,7 +70,7 @@ class ExpressLane:
     def _run(self) -> None:
         try:
             self._follow()
-        except BaseException as exc:  # noqa: BLE001  the write path goes on without it; health says so
+        except BaseException as exc:
             self.error = exc
             log.exception("express lane ended: revocations take as long as the write path's lag now")
 

@@ -13,9 +13,9 @@ from functools import partial
 
 import numpy as np
 import structlog
+from connectors.milvus import VectorStore
 
 from connectors.embedding import Embedder, EmbeddingCache
-from connectors.milvus import VectorStore
 from flows.ingest import metrics
 from flows.ingest.failpoints import FailPoints
 from flows.ingest.lane import RowWrite, Work
@@ -108,6 +108,7 @@ class EmbedStage:
             row.vector = vectors.get(row.row_id)
         missing = sum(1 for row in rows if row.vector is None)
         if missing and time.monotonic() < patient_until:
-            raise Retryable(f"{missing} rows are not in {collection} yet")  # on their way in the publishing stage
+            msg = f"{missing} rows are not in {collection} yet"
+            raise Retryable(msg)  # on their way in the publishing stage
         if missing:
             log.error("rows are missing in the vector store: rebuild the index", collection=collection, rows=missing)

@@ -117,15 +117,15 @@ def _null_delete(record: Record, indexes: Mapping[str, IndexSettings]) -> Docume
     if not index:
         if len(indexes) > 1:
             names = ", ".join(sorted(indexes))
-            raise Rejected(
-                "index_missing", f"a null value needs a `{INDEX_HEADER}` header where there are several indexes: {names}"
-            )
+            msg = "index_missing"
+            raise Rejected(msg, f"a null value needs a `{INDEX_HEADER}` header where there are several indexes: {names}")
         index = next(iter(indexes))
     version = headers.get(VERSION_HEADER)
     fields: dict[str, Any] = {"op": "delete", "doc_id": _key_text(record), "index": index}
     if version is not None:
         if not version.isdigit():
-            raise Rejected("invalid", f"header `{VERSION_HEADER}` must be a whole number, not {version[:40]!r}")
+            msg = "invalid"
+            raise Rejected(msg, f"header `{VERSION_HEADER}` must be a whole number, not {version[:40]!r}")
         fields["version"] = int(version)
     return parse(DocumentChange, orjson.dumps(fields))
 
@@ -134,40 +134,45 @@ def _key_text(record: Record) -> str:
     try:
         return (record.key or b"").decode()
     except UnicodeDecodeError as exc:
-        raise Rejected("key_mismatch", "the Kafka key is not UTF-8; it must be the doc_id") from exc
+        msg = "key_mismatch"
+        raise Rejected(msg, "the Kafka key is not UTF-8; it must be the doc_id") from exc
 
 
 def _check_key(record: Record, change: DocumentChange) -> None:
     if record.key is None or record.key != change.doc_id.encode():
         shown = "null" if record.key is None else repr(record.key[:80])
-        raise Rejected("key_mismatch", f"the Kafka key must be the doc_id {change.doc_id[:80]!r}; it is {shown}")
+        msg = "key_mismatch"
+        raise Rejected(msg, f"the Kafka key must be the doc_id {change.doc_id[:80]!r}; it is {shown}")
 
 
 def _index_settings(index: str, indexes: Mapping[str, IndexSettings]) -> IndexSettings:
     if index not in indexes:
         known = ", ".join(sorted(indexes))
-        raise Rejected(
-            "unknown_index", f"index {index!r} is not configured; there are: {known}. Add it with RAG_INDEXES__{index}__..."
-        )
+        msg = "unknown_index"
+        raise Rejected(msg, f"index {index!r} is not configured; there are: {known}. Add it with RAG_INDEXES__{index}__...")
     return indexes[index]
 
 
 def _version(change: DocumentChange, time_ms: int, settings: IndexSettings, now_ms: int) -> int:
     if settings.versions == "producer":
         if change.version is None:
-            raise Rejected("version_missing", f"index {change.index!r} orders changes by `version`, and this one has none")
+            msg = "version_missing"
+            raise Rejected(msg, f"index {change.index!r} orders changes by `version`, and this one has none")
         return change.version
     if change.version is not None:
+        msg = "version_not_allowed"
         raise Rejected(
-            "version_not_allowed",
+            msg,
             f"index {change.index!r} orders changes by event time; leave `version` out, or set "
             f"RAG_INDEXES__{change.index}__VERSIONS=producer before the first event",
         )
     if time_ms > now_ms + settings.max_future_skew_s * 1000:
         ahead = (time_ms - now_ms) / 1000
-        raise Rejected("time_in_future", f"event time is {ahead:.0f} s ahead; allowed are {settings.max_future_skew_s:.0f} s")
+        msg = "time_in_future"
+        raise Rejected(msg, f"event time is {ahead:.0f} s ahead; allowed are {settings.max_future_skew_s:.0f} s")
     if not 0 <= time_ms <= MAX_VERSION:
-        raise Rejected("invalid", "event time must not be before 1970")
+        msg = "invalid"
+        raise Rejected(msg, "event time must not be before 1970")
     return time_ms
 
 

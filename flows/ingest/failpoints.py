@@ -16,7 +16,8 @@ class FailPoints:
     def __init__(self, plan: str | None = None) -> None:
         self._point, _, count = (plan or "").partition(":")
         if plan and (self._point not in POINTS or not count.isdigit()):
-            raise Misconfigured(f"RAG_INGEST__KILL_AT={plan!r}: must be POINT:COUNT with a point of {', '.join(POINTS)}")
+            msg = f"RAG_INGEST__KILL_AT={plan!r}: must be POINT:COUNT with a point of {', '.join(POINTS)}"
+            raise Misconfigured(msg)
         self._left = int(count or 0)
 
     def reach(self, point: str) -> None:

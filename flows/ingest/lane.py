@@ -17,8 +17,8 @@ import numpy as np
 import orjson
 
 from connectors.kafka.records import OutRecord, Record
-from flows.ingest.accounting import Outcome
 from flows.chunking import Chunk
+from flows.ingest.accounting import Outcome
 from flows.ingest.events import Event, Rejection, Tick, dead_letter
 from schemas.acl import AllowList
 from schemas.dead_letters import DeadLetter
@@ -144,9 +144,8 @@ class Lane:
             return None
         wire = orjson.loads(record.value)
         if wire.get("schema_version") != SCHEMA_VERSION:
-            raise Rejected(
-                "unknown_schema_version", f"manifest {key.name!r} says {wire.get('schema_version')!r}; this release knows 1"
-            )
+            msg = "unknown_schema_version"
+            raise Rejected(msg, f"manifest {key.name!r} says {wire.get('schema_version')!r}; this release knows 1")
         known.state = join(known.state, state_from_wire(wire["registers"]))
         known.chunks = tuple((digest, row) for _, _, digest, row in wire.get("chunks", ()))
         known.published = wire["registers"]["content"][1] if wire.get("shown") else None
@@ -308,7 +307,8 @@ class Lane:
         """
         key, scalars, source = event.key, self._scalars(event.key, state), work.source
         if source is None:
-            raise AssertionError("content comes from an event")
+            msg = "content comes from an event"
+            raise AssertionError(msg)
         rows, carried = _assign_rows(key, resolved.chunks, known.chunks, source)
         kept = {row for _, row in rows if row in carried}
         dropped = tuple(row for _, row in known.chunks if row not in kept)
@@ -358,8 +358,9 @@ class Lane:
     def _check_size(self, record: OutRecord) -> None:
         size = len(record.value or b"") + len(record.key or b"")
         if size > self._max_record_bytes:
+            msg = "manifest_too_large"
             raise Rejected(
-                "manifest_too_large",
+                msg,
                 f"the document's manifest takes {size:,} bytes; allowed are {self._max_record_bytes:,}. "
                 "Split the document, or raise RAG_KAFKA__MAX_MESSAGE_BYTES and the topics' max.message.bytes",
             )

@@ -6,9 +6,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 EVENTS = Counter("rag_ingest_events_total", "Events by what became of them.", ["outcome"])
 DEAD_LETTERS = Counter("rag_ingest_dead_letters_total", "Dead letters by reason.", ["reason"])
-CHUNKS = Counter(
-    "rag_ingest_chunks_total", "Chunks by where their vector came from: revision, cache, encoder.", ["source"]
-)
+CHUNKS = Counter("rag_ingest_chunks_total", "Chunks by where their vector came from: revision, cache, encoder.", ["source"])
 TOKENS_EMBEDDED = Counter("rag_ingest_tokens_embedded_total", "Tokens that went through the encoder.")
 EMBED_SECONDS = Histogram("rag_ingest_embed_seconds", "Time of one embedding round.")
 PUBLISH_SECONDS = Histogram("rag_ingest_publish_seconds", "Time from upsert to commit of one batch.", ["step"])

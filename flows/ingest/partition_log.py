@@ -112,10 +112,11 @@ class PartitionWriter:
                 owner = Owner.from_bytes(record.value)
                 rival = owner if owner.owner != self.owner else None
         if rival is not None:
-            raise Fenced(
+            msg = (
                 f"partition {self._partition} of {self._topic} is written by another ingest process now: pid {rival.pid} on "
                 f"{rival.host}. This one stops. Run one ingest (with --workers N) per generation"
             )
+            raise Fenced(msg)
         return last_marker
 
     def _record(self, kind: str, value: bytes) -> OutRecord:
@@ -176,7 +177,8 @@ def _refuse_other(last: Progress, now: Fingerprints, settings: Settings) -> None
         ("source log", last.log_id, now.log_id),
     ):
         if before != after:
-            raise Misconfigured(
+            msg = (
                 f"generation {settings.generation!r} was made with {what} {before!r}; this process has {after!r}. Mixing them would "
                 "corrupt the index: go back, or rebuild into a new generation (RAG_GENERATION) beside the live one"
             )
+            raise Misconfigured(msg)

@@ -123,8 +123,9 @@ class WritePipeline:
         return no_room_for_chunks or self._bytes + load.size > MAX_BYTES_IN_FLIGHT or waiting >= MAX_WORKS_IN_FLIGHT
 
     def _raise_error(self) -> None:
-        if self._error is not None:
-            raise self._error
+        error = self._error
+        if error is not None:
+            raise error
 
     def _run(self, stage: int) -> None:
         try:
@@ -132,7 +133,7 @@ class WritePipeline:
                 if works:
                     self._stages[stage].process(works)
                     self._pass_on(stage, works)
-        except BaseException as exc:  # noqa: BLE001  handed to the flow, which stops with it
+        except BaseException as exc:
             self.fail(exc)
 
     def _take(self, stage: int) -> list[Work] | None:

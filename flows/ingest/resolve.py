@@ -85,7 +85,8 @@ class ContentResolver:
             )
             return self._parser.parse(data, content.media_type, timeout_s=deadline)
         if content is None:
-            raise AssertionError("only upserts are resolved")
+            msg = "only upserts are resolved"
+            raise AssertionError(msg)
         return self._parser.parse(content.base64, content.media_type, timeout_s=deadline)
 
 

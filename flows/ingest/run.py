@@ -15,9 +15,7 @@ EPOCH = timedelta(seconds=1)
 """Bytewax holds sources back at epoch ends only; nothing is snapshotted, so short ones cost nothing."""
 
 
-def run_ingest(
-    runtime: IngestRuntime, *, threads: int = 1, addresses: Sequence[str] | None = None, process: int = 0
-) -> None:
+def run_ingest(runtime: IngestRuntime, *, threads: int = 1, addresses: Sequence[str] | None = None, process: int = 0) -> None:
     """Blocks until the flow ends; closes the runtime.
 
     Args:

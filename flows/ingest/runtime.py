@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from typing import Final
 
 import structlog
+from connectors.milvus import VectorStore
 
 from connectors.blobs import create_blob_store
 from connectors.embedding import Embedder, EmbeddingCache
 from connectors.kafka import KafkaLink, PartitionReader, cluster_identity, partitions_of
 from connectors.kafka.records import Record
-from connectors.milvus import VectorStore
 from connectors.parsing import Parser
 from flows.chunking import Chunker, ChunkLimits
 from flows.ingest import metrics
@@ -180,10 +180,11 @@ class IngestRuntime:
         sources = partitions_of(self.parts.link, self._documents)
         targets = partitions_of(self.parts.link, self.settings.index_topic)
         if len(sources) != len(targets):
-            raise Misconfigured(
+            msg = (
                 f"{self._documents} has {len(sources)} partitions and {self.settings.index_topic} {len(targets)}: they must agree. "
                 "Add partitions to the smaller one (kafka-topics --alter), then restart"
             )
+            raise Misconfigured(msg)
         return list(sources)
 
     def open_lane(self, partition: int) -> OpenLane:
@@ -204,10 +205,11 @@ class IngestRuntime:
         opened = open_partition(self.parts.link, settings, lane, fingerprints, self._give_up, self._fail_points, self.now_ms)
         low, high = opened.low, opened.high
         if opened.ledger.next < low:
-            raise DataLoss(
+            msg = (
                 f"{self._documents}/{partition} starts at {low}, but {opened.ledger.next} is the next to read: messages are gone. "
                 "Publish the lost documents again, then set the position with a rebuild"
             )
+            raise DataLoss(msg)
         for key, row_ids in opened.garbage:
             self._garbage.add(partition, key, row_ids, self.now_ms())
         reader = PartitionReader(self.parts.link, self._documents, partition, opened.ledger.next)
@@ -310,4 +312,3 @@ class IngestRuntime:
             end = lane.reader.cached_end()
             if end is not None:
                 metrics.LAG.labels(str(partition)).set(max(0, end - receipt.marker.next))
-

@@ -47,7 +47,7 @@ class _DoorHandler(BaseHTTPRequestHandler):
     intake: Intake
     token: str
 
-    def do_POST(self) -> None:  # noqa: N802  http.server's name
+    def do_POST(self) -> None:
         given = self.headers.get("Authorization", "")
         if not hmac.compare_digest(given, f"Bearer {self.token}"):
             self._answer(401, {"error": "wrong token"})
@@ -66,7 +66,7 @@ class _DoorHandler(BaseHTTPRequestHandler):
         except RagError as exc:
             self._answer(503, {"error": str(exc)})
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+    def log_message(self, format: str, *args: Any) -> None:
         """Requests are the intake's to count."""
 
     def _answer(self, status: int, body: dict[str, object]) -> None:
@@ -81,17 +81,19 @@ class _DoorHandler(BaseHTTPRequestHandler):
 def deliver(url: str, token: str, records: Sequence[OutRecord]) -> int:
     """Hand `records` to a running `up`; returns how many it accepted. Raises: Rejected, Retryable."""
     body = orjson.dumps([_to_wire(record) for record in records])
-    request = urllib.request.Request(f"{url}/documents", body, {"Authorization": f"Bearer {token}"}, method="POST")  # noqa: S310
+    request = urllib.request.Request(f"{url}/documents", body, {"Authorization": f"Bearer {token}"}, method="POST")
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:  # noqa: S310  loopback, from our own file
+        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
             return int(orjson.loads(response.read())["accepted"])
     except urllib.error.HTTPError as exc:
         problem = orjson.loads(exc.read())
         if "reason" in problem:
             raise Rejected(problem["reason"], problem["error"]) from exc
-        raise Retryable(f"the running ragstream answered {exc.code}: {problem['error']}") from exc
+        msg = f"the running ragstream answered {exc.code}: {problem['error']}"
+        raise Retryable(msg) from exc
     except OSError as exc:
-        raise Retryable(f"the running ragstream at {url} does not answer: {exc}") from exc
+        msg = f"the running ragstream at {url} does not answer: {exc}"
+        raise Retryable(msg) from exc
 
 
 def _to_wire(record: OutRecord) -> dict[str, object]:

@@ -62,8 +62,9 @@ class Intake:
         key = record.key or b""
         size = len(key) + len(record.value or b"")
         if size > MAX_EVENT_BYTES:
+            msg = "message_too_large"
             raise Rejected(
-                "message_too_large",
+                msg,
                 f"the event for {key[:80].decode(errors='replace')!r} takes {size:,} bytes; embedded mode takes {MAX_EVENT_BYTES:,}. "
                 "Use a `uri` for its content, or Kafka (RAG_KAFKA__BOOTSTRAP_SERVERS)",
             )

@@ -54,7 +54,8 @@ class Journal:
     def append(self, records: Sequence[OutRecord]) -> None:
         """Write `records` (each with its partition and timestamp) and wait for the disk. All or, after a crash, a prefix."""
         if self._file is None:
-            raise AssertionError("open the journal first")
+            msg = "open the journal first"
+            raise AssertionError(msg)
         with self._lock:
             self._file.write(b"".join(_encode(record) for record in records))
             self._file.flush()
@@ -83,10 +84,11 @@ class Journal:
             note.write_bytes(orjson.dumps({"partitions": self._partitions}))
         made_with = orjson.loads(note.read_bytes())["partitions"]
         if made_with != self._partitions:
-            raise Misconfigured(
+            msg = (
                 f"the journal {self._path} was made with {made_with} partitions; RAG_KAFKA__PARTITIONS is {self._partitions}. "
                 f"Set it back to {made_with}, or start in another RAG_DATA_DIR and publish again"
             )
+            raise Misconfigured(msg)
 
     def _measure(self) -> tuple[int, int]:
         """(bytes of whole frames, their number). Raises: DataLoss, when damage is followed by more than a torn end."""
@@ -99,7 +101,8 @@ class Journal:
             rest = self._path.stat().st_size - end
             file.seek(end)
             if _FRAME.size <= rest and _FRAME.unpack(file.read(_FRAME.size))[0] + _FRAME.size < rest:
-                raise DataLoss(f"the journal {self._path} is damaged at byte {end}, {rest} bytes before its end: restore it from a copy")
+                msg = f"the journal {self._path} is damaged at byte {end}, {rest} bytes before its end: restore it from a copy"
+                raise DataLoss(msg)
         return end, records
 
 

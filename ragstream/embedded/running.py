@@ -51,7 +51,8 @@ def hold(data_dir: Path) -> Iterator[None]:
         except OSError as exc:
             lock.seek(0)
             holder = lock.read().strip() or "another process"
-            raise Misconfigured(f"{data_dir} is in use by process {holder}: stop it, or choose another RAG_DATA_DIR") from exc
+            msg = f"{data_dir} is in use by process {holder}: stop it, or choose another RAG_DATA_DIR"
+            raise Misconfigured(msg) from exc
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()

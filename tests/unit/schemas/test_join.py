@@ -91,7 +91,9 @@ def test_a_delete_wins_a_tie() -> None:
 
 def test_after_a_delete_an_older_acl_no_longer_counts() -> None:
     """What comes after a delete starts anew: nobody but the operator until an ACL says otherwise."""
-    state = fold([effect_of(version=1, digest="A", allow=("*",)), effect_of(version=2, deletes=True), effect_of(version=3, digest="A")])
+    state = fold(
+        [effect_of(version=1, digest="A", allow=("*",)), effect_of(version=2, deletes=True), effect_of(version=3, digest="A")]
+    )
     assert not state.readable_by(principals_of([]))
     assert state.readable_by(frozenset({OPERATOR}))
 
@@ -110,7 +112,9 @@ def test_a_failed_redaction_does_not_let_a_later_grant_open_the_old_text() -> No
 
 def test_a_failed_events_narrower_acl_applies() -> None:
     """A dead letter whose ACL takes someone out takes them out."""
-    state = fold([effect_of(version=1, digest="A", allow=("*",)), effect_of(version=2, digest="B", allow=("group:hr",), failed=True)])
+    state = fold(
+        [effect_of(version=1, digest="A", allow=("*",)), effect_of(version=2, digest="B", allow=("group:hr",), failed=True)]
+    )
     assert not state.readable_by(principals_of(["user:ann"]))
     assert state.readable_by(principals_of(["group:hr"]))
     assert state.is_stale

@@ -157,7 +157,7 @@ def assert_is_the_fold(world: World, changes: list[DocumentChange]) -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10**6), shuffled=st.booleans(), crash_rate=st.sampled_from([0.0, 0.3, 0.7]))
-def test_a_lane_converges_to_the_fold(seed: int, shuffled: bool, crash_rate: float) -> None:  # noqa: FBT001
+def test_a_lane_converges_to_the_fold(seed: int, shuffled: bool, crash_rate: float) -> None:
     """Documents, access, texts and rows are the fold's, whatever happens on the way."""
     changes = history(seed, documents=12, now_ms=NOW)
     source = records_of(disturbed(changes, seed) if shuffled else changes)
@@ -231,7 +231,9 @@ def test_rows_of_a_text_that_came_back_are_not_the_rows_that_are_deleted() -> No
 
 def test_a_carried_chunk_keeps_its_row_and_is_not_embedded_again() -> None:
     """An edit of the second paragraph leaves the first one's row alone."""
-    world = World(records_of([_change(v=1, **UP, content={"text": "one\n\ntwo"}), _change(v=2, **UP, content={"text": "one\n\n2"})]))
+    world = World(
+        records_of([_change(v=1, **UP, content={"text": "one\n\ntwo"}), _change(v=2, **UP, content={"text": "one\n\n2"})])
+    )
     lane = world.open()
     first, second = [lane.plan(decode(r, INDEXES, NOW), world, NOW)[0] for r in world.source]
     assert [row.text for row in first.rows] == ["one", "two"]
@@ -303,7 +305,11 @@ def test_a_text_that_lives_again_through_a_late_event_is_read_back_from_the_log(
 def test_a_document_nobody_heard_of_starts_with_any_kind(kind: str) -> None:
     """Stubs keep registers for content that comes later."""
     later = _change(v=1, op="upsert", content={"text": "old"})
-    first = {"upsert": {"op": "upsert", "content": {"text": "new"}}, "access": {"op": "access", "acl": ["*"]}, "delete": {"op": "delete"}}
+    first = {
+        "upsert": {"op": "upsert", "content": {"text": "new"}},
+        "access": {"op": "access", "acl": ["*"]},
+        "delete": {"op": "delete"},
+    }
     changes = [_change(v=2, **first[kind]), later]
     world = World(records_of(changes))
     run(world, random.Random(1))

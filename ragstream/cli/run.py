@@ -1,0 +1,150 @@
+"""`up`, `ingest`, `serve`, `demo`: the commands that run."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from ragstream.cli.console import err, fail, reported_errors, settings_for_command
+from schemas.errors import Misconfigured
+from schemas.settings import Settings
+
+
+@contextmanager
+def on_signals(stop: Callable[[], None]) -> Iterator[None]:
+    """SIGTERM and SIGINT ask for a clean stop; a second one ends at once."""
+    asked = threading.Event()
+
+    def handle(number: int, _frame: object) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+        stop()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def up(
+    data_dir: Annotated[Path | None, typer.Option(help="Journal, indexes, caches. Default: RAG_DATA_DIR or .ragstream.")] = None,
+    ready_file: Annotated[Path | None, typer.Option(hidden=True, help="Touched when everything runs.")] = None,
+) -> None:
+    """Run everything in one process: embedded parts where no server is named.
+
+    Other commands find it while it runs: `ragstream publish docs/ --acl '*'`, `ragstream ask "…"`. It keeps a journal in the data
+    directory: started again, it has everything again, without embedding anything anew. Ctrl-C stops it cleanly.
+    """
+    settings = settings_for_command(quiet=False)
+    if data_dir is not None:
+        settings = settings.model_copy(update={"data_dir": data_dir})
+    from ragstream.up import Up  # noqa: PLC0415  loads torch and Bytewax
+
+    with reported_errors():
+        whole = Up(settings)
+        with on_signals(whole.stop):
+            try:
+                whole.start()
+                err.print(f'ragstream runs (pid in {settings.data_dir}/lock). Try:  ragstream ask "…"   |   Ctrl-C stops it')
+                if ready_file is not None:
+                    ready_file.touch()
+                whole.wait()
+            finally:
+                whole.close()
+
+
+def ingest(
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Processes to spread the partitions over.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, max=16, help="Worker threads in each process.")] = 1,
+    until_caught_up: Annotated[
+        bool, typer.Option("--until-caught-up", help="End when all that is in the log now is indexed.")
+    ] = False,
+    process: Annotated[int | None, typer.Option(hidden=True)] = None,
+    address: Annotated[list[str] | None, typer.Option(hidden=True)] = None,
+) -> None:
+    """Keep the index up to date: read change events, embed what changed, publish.
+
+    Needs Kafka and Milvus (RAG_KAFKA__BOOTSTRAP_SERVERS, RAG_MILVUS__URI). One ingest (with as many workers as wanted) runs per
+    generation: a second one takes over, and the first ends with exit code 17. SIGTERM publishes what is in flight, then ends.
+    """
+    settings = settings_for_command(quiet=False)
+    with reported_errors():
+        if workers > 1 and process is None:
+            from ragstream.workers import run_workers  # noqa: PLC0415
+
+            code = run_workers(workers, threads=threads, until_caught_up=until_caught_up)
+            if code:
+                fail("a worker process ended; all are stopped", code)
+            return
+        where = _named_servers(settings)
+        from ragstream.services import IngestService  # noqa: PLC0415  loads torch and Bytewax
+
+        service = IngestService(
+            settings, where, threads=threads, addresses=address, process=process or 0, until_caught_up=until_caught_up
+        )
+        with on_signals(service.stop):
+            try:
+                service.start()
+                while not service.wait(0.5):
+                    pass
+            finally:
+                service.close()
+
+
+def serve() -> None:
+    """Answer questions from rag.queries on rag.answers.
+
+    Needs Kafka and Milvus. Each worker keeps its own view of the index under the data directory; run as many as there are query
+    partitions. SIGTERM finishes the answers in work, then ends.
+    """
+    settings = settings_for_command(quiet=False)
+    with reported_errors():
+        where = _named_servers(settings)
+        from ragstream.services import QueryService  # noqa: PLC0415
+
+        service = QueryService(settings, where)
+        with on_signals(service.stop):
+            try:
+                service.start()
+                while not service.wait(0.5):
+                    pass
+            finally:
+                service.close()
+
+
+def demo(
+    data: Annotated[Path | None, typer.Option(help="Your own folder or JSONL instead of the bank's help centre.")] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Where the demo keeps its files. Default: a fresh temporary folder.")
+    ] = None,
+    stay: Annotated[Literal["auto", "yes", "no"], typer.Option(help="Keep running at the end. auto: on a terminal.")] = "auto",
+) -> None:
+    """Tell a short story on real content: ask, edit, rights, revocation, deletion, replay, restart."""
+    settings = settings_for_command()
+    from ragstream.demo import run_demo  # noqa: PLC0415
+
+    with reported_errors():
+        run_demo(settings, data=data, data_dir=data_dir, stay=stay)
+
+
+def _named_servers(settings: Settings):  # type: ignore[no-untyped-def]
+    from ragstream.reach import kafka_link  # noqa: PLC0415
+    from ragstream.services import Where  # noqa: PLC0415
+
+    link = kafka_link(settings)
+    if settings.milvus.uri is None:
+        msg = (
+            "no Milvus is named: set RAG_MILVUS__URI, or run everything in one process with `ragstream up`, "
+            "which starts an embedded one"
+        )
+        raise Misconfigured(msg)
+    return Where(link, settings.milvus.uri)
