@@ -1,0 +1,13 @@
+"""Why content can't be fetched.
+
+Reasons: unsupported_scheme, malformed_uri, outside_roots, not_found, not_readable, not_regular, too_large, hash_mismatch.
+What may pass, such as a store that is away or a disk's read error, is `Retryable` instead.
+"""
+
+from __future__ import annotations
+
+from schemas.errors import Rejected
+
+
+class BlobRejected(Rejected):
+    """This URI will never give the content that was meant."""
