@@ -1,5 +1,7 @@
 """Laws of the fused ranking."""
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,7 +17,7 @@ def test_holds_every_candidate_once_best_first(vector: dict[int, float], keyword
     fused = fuse(vector, keyword, weight)
     assert {c.key for c in fused} == set(vector) | set(keyword)
     assert len(fused) == len(set(vector) | set(keyword))
-    assert all(a.score >= b.score for a, b in zip(fused, fused[1:], strict=False))
+    assert all(a.score >= b.score for a, b in itertools.pairwise(fused))
     assert all(-1e-9 <= c.score <= 1 + 1e-9 for c in fused)
 
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from query_api.offsets import InOrder
+from query_api.offsets import InOrder, Ticket
 
 
 @given(st.data())
@@ -13,7 +13,7 @@ def test_releases_exactly_the_contiguous_prefix(data: st.DataObject) -> None:
     begun: dict[int, list[int]] = {0: [], 1: []}
     finished: set[tuple[int, int]] = set()
     released: dict[int, list[int]] = {0: [], 1: []}
-    running = []
+    running: list[Ticket[int, int]] = []
     for number in range(data.draw(st.integers(0, 30))):
         if not running or data.draw(st.booleans()):
             lane = data.draw(st.sampled_from((0, 1)))

@@ -32,7 +32,13 @@ def test_json_off_a_terminal_without_texts(capsys: pytest.CaptureFixture[str]) -
     configure_logging(ObservabilitySettings())
     structlog.get_logger("query").info("answered", query_id="q1", question="who is ill?", took_ms=3)
     (line,) = lines(capsys)
-    assert {"event": "answered", "query_id": "q1", "took_ms": 3, "level": "info", "logger": "query"}.items() <= line.items()
+    assert {
+        "event": "answered",
+        "query_id": "q1",
+        "took_ms": 3,
+        "level": "info",
+        "logger": "query",
+    }.items() <= line.items()
     assert "question" not in line
 
 
