@@ -54,6 +54,8 @@ class ClientCredentials(AbstractTokenProvider):  # type: ignore[misc]
             with urllib.request.urlopen(request, timeout=REQUEST_TIMEOUT_S) as response:
                 answer = json.load(response)
             return str(answer["access_token"]), float(answer.get("expires_in", LIFETIME_WHEN_UNSAID_S))
-        except (urllib.error.URLError, OSError, ValueError, KeyError) as exc:
+        except (OSError, ValueError, KeyError) as exc:
+            if isinstance(exc, urllib.error.HTTPError):
+                exc.close()
             msg = f"no token from RAG_KAFKA__OAUTH_TOKEN_ENDPOINT={self._endpoint}: {exc!r}"
             raise Retryable(msg) from exc
