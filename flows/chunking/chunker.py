@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import pairwise
 from typing import Final, NamedTuple, Protocol
 
@@ -127,8 +127,9 @@ class Chunker:
         return self._chunks(text, units, group(units, self._sizes))
 
     def _units(self, text: str, blocks: Sequence[Block]) -> list[Unit]:
-        keys = [hashlib.blake2b(text[b.start : b.end].encode(errors="surrogatepass"), digest_size=16).digest() for b in blocks]
-        self._learn({key: text[b.start : b.end] for key, b in zip(keys, blocks, strict=True) if key not in self._known})
+        bodies = [text[block.start : block.end] for block in blocks]
+        keys = [_hash(body, 16) for body in bodies]
+        self._learn({key: body for key, body in zip(keys, bodies, strict=True) if key not in self._known})
         units: list[Unit] = []
         for key, block in zip(keys, blocks, strict=True):
             self._known.move_to_end(key)
@@ -142,11 +143,11 @@ class Chunker:
         return units
 
     def _learn(self, new: dict[bytes, str]) -> None:
-        for (key, block), tokens in zip(new.items(), self._count(new.values()), strict=True):
-            if self._fits(len(block), tokens):
-                self._known[key] = (_Part(0, len(block), tokens),)
-            else:
+        for (key, block), tokens in zip(new.items(), self._sized(new.values()), strict=True):
+            if tokens is None:
                 self._known[key] = tuple(self._cut_up(block))
+            else:
+                self._known[key] = (_Part(0, len(block), tokens),)
 
     def _cut_up(self, block: str) -> list[_Part]:
         """Cut a block that is too large at lines, else sentences, words, characters; join the pieces again."""
@@ -155,25 +156,30 @@ class Chunker:
 
     def _pieces(self, text: str, offset: int, level: int) -> list[Unit]:
         pieces = list(CUTTERS[level](text))
-        counts = self._count(text[p.start : p.end] for p in pieces)
+        bodies = [text[piece.start : piece.end] for piece in pieces]
         units: list[Unit] = []
-        for piece, tokens in zip(pieces, counts, strict=True):
-            body = text[piece.start : piece.end]
-            if self._fits(len(body), tokens):
+        for piece, body, tokens in zip(pieces, bodies, self._sized(bodies), strict=True):
+            if tokens is not None:
                 units.append(_unit(piece, body, tokens, offset))
             elif level + 1 < len(CUTTERS):
                 units.extend(self._pieces(body, offset + piece.start, level + 1))
             else:
-                units.extend(self._halves(body, offset + piece.start, tokens))
+                units.extend(self._halves(body, offset + piece.start))
         return units
 
-    def _halves(self, text: str, offset: int, tokens: int) -> list[Unit]:
+    def _halves(self, text: str, offset: int) -> list[Unit]:
         """Cut characters in two until they fit; a single one is let through whatever it counts."""
-        if len(text) == 1 or self._fits(len(text), tokens):
-            return [_unit(Piece(0, len(text), BREAK_CONTINUED), text, tokens, offset)]
         middle = len(text) // 2
-        left, right = self._count((text[:middle], text[middle:]))
-        return [*self._halves(text[:middle], offset, left), *self._halves(text[middle:], offset + middle, right)]
+        if not middle:
+            return [_unit(Piece(0, len(text), BREAK_CONTINUED), text, self._count((text,))[0], offset)]
+        halves = (text[:middle], offset), (text[middle:], offset + middle)
+        units: list[Unit] = []
+        for (half, start), tokens in zip(halves, self._sized([half for half, _ in halves]), strict=True):
+            if tokens is None:
+                units.extend(self._halves(half, start))
+            else:
+                units.append(_unit(Piece(0, len(half), BREAK_CONTINUED), half, tokens, start))
+        return units
 
     def _chunks(self, text: str, units: Sequence[Unit], runs: Iterable[tuple[int, int]]) -> list[Chunk]:
         """Make a chunk of each run; where its real count exceeds the limit, unlike its units' sum, one of each unit."""
@@ -196,8 +202,12 @@ class Chunker:
         members = units[run[0] : run[1]]
         return len(members) > 1 and (not self._is_additive or any(a.end == b.start for a, b in pairwise(members)))
 
-    def _fits(self, chars: int, tokens: int) -> bool:
-        return tokens <= self._sizes.high and chars <= self._sizes.max_chars
+    def _sized(self, texts: Collection[str]) -> list[int | None]:
+        """Return the tokens of each text, None for one that is too large; what is far too long is not even counted."""
+        sizes = self._sizes
+        counts = iter(self._count(text for text in texts if len(text) <= sizes.max_chars))
+        tokens = (next(counts) if len(text) <= sizes.max_chars else None for text in texts)
+        return [count if count is not None and count <= sizes.high else None for count in tokens]
 
     def _count(self, texts: Iterable[str]) -> list[int]:
         batch = list(texts)
