@@ -54,6 +54,7 @@ class Totals:
 
     revisions: int = 0
     tokens_embedded: int = 0
+    tokens_reused_from_any_earlier_chunk: int = 0
     tokens_in_touched_blocks: int = 0
     tokens_in_blocks_never_seen: int = 0
     tokens_whole_documents: int = 0
@@ -71,6 +72,8 @@ class Totals:
         sizes = [size for document in self.live_sizes.values() for size in document]
         return figures | {
             "ratio": self.tokens_embedded / self.tokens_in_touched_blocks,
+            "ratio_with_previous_revision_only": (self.tokens_embedded + self.tokens_reused_from_any_earlier_chunk)
+            / self.tokens_in_touched_blocks,
             "ratio_of_edits_only": self.edits_embedded / self.edits_touched,
             "ratio_to_blocks_never_seen": self.tokens_embedded / self.tokens_in_blocks_never_seen,
             "ratio_of_whole_documents": self.tokens_whole_documents / self.tokens_in_touched_blocks,
@@ -131,6 +134,7 @@ class History:
                 self.totals.reused_from_previous_revision += 1
             elif chunk.digest in self._seen:
                 self.totals.reused_from_any_earlier_chunk += 1
+                self.totals.tokens_reused_from_any_earlier_chunk += chunk.tokens
             else:
                 self.totals.vectors_embedded += 1
                 tokens += chunk.tokens
