@@ -69,6 +69,9 @@ class MemoryKeywordIndex:
     def remove(self, key: DocKey) -> None:
         self._pending[key] = ()
 
+    def clear(self) -> None:
+        self._pending = dict.fromkeys((*self._rows, *self._pending), ())
+
     def commit(self) -> None:
         with self._lock:
             pending, self._pending = self._pending, {}

@@ -44,6 +44,10 @@ class KeywordIndex(Protocol):
         """From the next commit on `key` has none. Removing what is not there is no error."""
         ...
 
+    def clear(self) -> None:
+        """From the next commit on there is nothing in it."""
+        ...
+
     def commit(self) -> None:
         """Make everything so far durable and visible to searches, at once. May block for disk writes."""
         ...

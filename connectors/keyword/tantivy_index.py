@@ -110,6 +110,10 @@ class TantivyIndex:
         with self._translated("writing"):
             self._opened().delete_documents_by_term(_KEY, encodable(str(key)))
 
+    def clear(self) -> None:
+        with self._translated("clearing"):
+            self._opened().delete_documents_by_query(Query.all_query())
+
     def commit(self) -> None:
         with self._translated("committing"):
             self._opened().commit()

@@ -96,6 +96,17 @@ def test_removing(index: KeywordIndex) -> None:
     assert rows(index, "abroad") == ["b1"]
 
 
+def test_clearing(index: KeywordIndex) -> None:
+    """Everything before is gone with the commit, committed or not; what comes after stays."""
+    fill(index)
+    index.replace(DocKey("docs", "d"), [KeywordPassage("d1", "abroad too")])
+    index.clear()
+    index.replace(A, [KeywordPassage("a9", "abroad again")])
+    assert rows(index, "abroad") == ["b1"]
+    index.commit()
+    assert rows(index, "abroad") == ["a9"]
+
+
 def test_filter_by_index(index: KeywordIndex) -> None:
     """Only the named indexes are searched; scores are those of the whole."""
     fill(index)

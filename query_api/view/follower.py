@@ -1,0 +1,130 @@
+"""One life of a view: store, keyword index and readers, and the turn that carries records from the log into both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import structlog
+
+from connectors.keyword.port import KeywordIndex
+from query_api.view.feeding import KeywordFeed
+from query_api.view.log import LogReader, ViewLog
+from query_api.view.store import ManifestStore, ViewIdentity
+from schemas.acl import AllowList
+from schemas.errors import DataLoss
+
+POLL_S: Final = 0.02
+"""How long a turn waits for the index; floors wait as long at most."""
+
+OpenKeywordIndex = Callable[[Path, str], KeywordIndex]
+"""Opens the index in a folder; emptied where it belongs to another stamp."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Topics(NamedTuple):
+    documents: str
+    index_log: str
+    floors: str
+
+
+class Turn(NamedTuple):
+    """What a turn did.
+
+    Attributes:
+        is_changed: something was applied or committed.
+        is_settled: the keyword index has committed everything that was applied.
+        has_started_over: the log no longer held what was to be read, and the view began anew.
+    """
+
+    is_changed: bool
+    is_settled: bool
+    has_started_over: bool = False
+
+
+class Follower:
+    """Everything that only the view's own thread touches.
+
+    Raises, from any method: Retryable while Kafka is away at the start; Misconfigured and Fatal for what waiting does not mend.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        log: ViewLog,
+        topics: Topics,
+        generation: str,
+        *,
+        missing: Mapping[str, AllowList],
+        open_keyword: OpenKeywordIndex,
+        commit_s: float,
+    ) -> None:
+        self._log = log
+        self._topics = topics
+        identity = ViewIdentity(generation, log.identity(topics.index_log), log.identity(topics.floors))
+        self.documents_log = log.identity(topics.documents)
+        self.store = ManifestStore(
+            folder / "manifests", identity, index_topic=topics.index_log, floors_topic=topics.floors, missing=missing
+        ).open()
+        self.keyword = open_keyword(folder / "keyword", self.store.stamp)
+        self._feed = KeywordFeed(self.store, self.keyword, commit_s)
+        self._feed.begin()
+        self._readers: dict[str, LogReader] = {}
+        self._partitions: dict[str, tuple[int, ...]] = {}
+        self._read_on()
+
+    def turn(self, *, is_caught_up: bool, is_hurried: bool) -> Turn:
+        """Read, apply, feed, and commit when that is due. Waits up to `POLL_S` when there is nothing to do."""
+        try:
+            records = self._readers[self._topics.floors].poll(0)
+            records += self._readers[self._topics.index_log].poll(0 if records else POLL_S)
+        except DataLoss as exc:
+            self._start_over(str(exc))
+            return Turn(is_changed=True, is_settled=False, has_started_over=True)
+        self.store.apply(records)
+        for topic in self._readers:
+            self._log.has_read(topic, self.positions(topic))
+        has_more = self._feed.feed()
+        is_committing = self._feed.is_due(is_caught_up=is_caught_up and not has_more, is_hurried=is_hurried)
+        if is_committing:
+            self._feed.commit()
+        return Turn(is_changed=bool(records) or is_committing, is_settled=self._feed.is_clean and not has_more)
+
+    def positions(self, topic: str) -> dict[int, int]:
+        """Everything below has been applied."""
+        return self._readers[topic].positions()
+
+    def reads(self, topic: str, partitions: Mapping[int, int]) -> bool:
+        """Whether all of these partitions are read; partitions may be added while it runs."""
+        return set(partitions) <= set(self._partitions[topic])
+
+    def read_on(self) -> None:
+        """Look up the partitions anew and go on from where each was left."""
+        self._close_readers()
+        self._read_on()
+
+    def close(self) -> None:
+        """Release files and connections. Never raises."""
+        self._close_readers()
+        self.keyword.close()
+        self.store.close()
+
+    def _read_on(self) -> None:
+        for topic in (self._topics.floors, self._topics.index_log):
+            self._partitions[topic] = self._log.partitions_of(topic)
+            self._readers[topic] = self._log.read(topic, self.store.positions(topic), self._partitions[topic])
+
+    def _start_over(self, reason: str) -> None:
+        """A compacted log that starts later, or is another one, still tells everything from its start."""
+        self._close_readers()
+        # First: an empty keyword index beside full manifests is noticed at the next start, the other way round is not.
+        self._feed.clear()
+        self.store.wipe(reason)
+        self._read_on()
+
+    def _close_readers(self) -> None:
+        for reader in self._readers.values():
+            reader.close()
+        self._readers.clear()
