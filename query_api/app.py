@@ -1,0 +1,143 @@
+"""The Faust application of the query process: its options, its transport, and the agent that hands queries to the worker.
+
+Faust decodes nothing, declares nothing, keeps no tables and serves no pages here; what it does is group membership,
+fetching, committing and producing. Building an app touches no broker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, Mapping
+from typing import Any, Final
+
+import faust
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError  # type: ignore[import-untyped]  # reason: no types shipped
+from faust.transport.drivers import aiokafka as driver
+
+from connectors.kafka.config import EMBEDDED_FETCH_WAIT_MS, MESSAGE_HEADROOM_BYTES, faust_config
+from connectors.kafka.link import KafkaLink
+from query_api.messages import QueryMessage
+from query_api.metrics import QueryMetrics
+from query_api.worker import Outgoing, Pipeline, QueryWorker, Taken
+from schemas.errors import Rejected, Retryable
+from schemas.index import SourcePosition
+from schemas.settings import Settings
+
+# Faust's defaults are made for stream processing; these are for people who wait (dependency notes F10).
+SESSION_TIMEOUT_S: Final = 10.0
+"""After this long without a heartbeat a killed worker's partitions go to another (Faust: 60)."""
+HEARTBEAT_S: Final = 3.0
+REQUEST_TIMEOUT_S: Final = 30.0
+COMMIT_INTERVAL_S: Final = 0.5
+BUFFERED_QUERIES: Final = 64
+"""Queries taken from Kafka ahead of the pool (Faust: 4096, which grow stale)."""
+
+
+def build_app(settings: Settings, link: KafkaLink, pipeline: Pipeline, metrics: QueryMetrics) -> QueryApp:
+    """The application, not yet started. Call it inside the event loop that will run it."""
+    app = faust.App(settings.kafka.query_group, **_options(settings, link))
+    if link.embedded:
+        app.transport = _PromptTransport(app.conf.broker_consumer, app)
+    return QueryApp(app, settings, pipeline, metrics)
+
+
+class QueryApp:
+    """A Faust app and the worker behind its one agent."""
+
+    def __init__(self, app: Any, settings: Settings, pipeline: Pipeline, metrics: QueryMetrics) -> None:
+        self.app = app
+        self._topics: dict[str, Any] = {}
+        self.worker = QueryWorker(settings, pipeline, self._send, metrics)
+        queries = self._topic(settings.kafka.topics.queries)
+        app.agent(queries, concurrency=1, name="queries")(self._consume)
+
+    async def _consume(self, stream: Any) -> None:
+        # noack: the worker acknowledges, in order, when the answer is out. Nothing in here may raise: Faust would skip
+        # the message and commit past it (faust#604).
+        events: AsyncIterable[Any] = stream.noack().events()
+        async for event in events:
+            await self.worker.take(Taken(_message(event), event.ack))
+
+    async def _send(self, message: Outgoing) -> None:
+        headers = list(message.headers) or None
+        try:
+            delivered = await self._topic(message.topic).send(key=message.key, value=message.value, headers=headers)
+            await delivered
+        except MessageSizeTooLargeError as exc:
+            detail = f"{len(message.value)} bytes are more than RAG_KAFKA__MAX_MESSAGE_BYTES allows for {message.topic}"
+            msg = "answer_too_large"
+            raise Rejected(msg, detail) from exc
+        except (KafkaError, faust.exceptions.FaustError) as exc:
+            if isinstance(exc.__cause__, MessageSizeTooLargeError):
+                msg = "answer_too_large"
+                raise Rejected(msg, f"{len(message.value)} bytes are too large for {message.topic}") from exc
+            msg = f"{message.topic}: {exc!r}"
+            raise Retryable(msg) from exc
+
+    def _topic(self, name: str) -> Any:
+        if name not in self._topics:
+            self._topics[name] = self.app.topic(
+                name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"
+            )
+        return self._topics[name]
+
+
+def _message(event: Any) -> QueryMessage:
+    raw = event.message
+    return QueryMessage(
+        topic=raw.topic,
+        source=SourcePosition(raw.partition, raw.offset),
+        key=raw.key,
+        value=raw.value,
+        headers=tuple((name, bytes(value or b"")) for name, value in _pairs(raw.headers)),
+        timestamp_ms=round((raw.timestamp or 0) * 1000),
+    )
+
+
+def _pairs(headers: Any) -> list[tuple[str, bytes]]:
+    return list(headers.items()) if isinstance(headers, Mapping) else list(headers or ())
+
+
+def _options(settings: Settings, link: KafkaLink) -> dict[str, Any]:
+    kafka = settings.kafka
+    return {
+        **faust_config(kafka, link.bootstrap, embedded=link.embedded),
+        "autodiscover": False,
+        "datadir": str(settings.data_dir / "faust"),
+        "web_enabled": False,
+        "web_tables_enabled": False,
+        "web_router_enabled": False,
+        "topic_allow_declare": False,
+        "topic_disable_leader": True,
+        "consumer_auto_offset_reset": "earliest",
+        "consumer_max_fetch_size": max(1 << 20, kafka.max_message_bytes + MESSAGE_HEADROOM_BYTES),
+        "broker_session_timeout": SESSION_TIMEOUT_S,
+        "broker_heartbeat_interval": HEARTBEAT_S,
+        "broker_request_timeout": REQUEST_TIMEOUT_S,
+        "broker_commit_interval": COMMIT_INTERVAL_S,
+        "producer_request_timeout": REQUEST_TIMEOUT_S,
+        "producer_acks": -1,
+        "producer_max_request_size": kafka.max_message_bytes + MESSAGE_HEADROOM_BYTES,
+        "producer_compression_type": None if kafka.compression == "none" else kafka.compression,
+        "stream_buffer_maxsize": BUFFERED_QUERIES,
+        # A rebalance and a stop wait for the queries in flight; their deadlines bound it.
+        "stream_wait_empty": True,
+        "worker_redirect_stdouts": False,
+    }
+
+
+class _PromptConsumerThread(driver.AIOKafkaConsumerThread):
+    """The in-process broker doesn't wake a waiting fetch, and Faust waits 1.5 s: ask again soon."""
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._fetch_max_wait_ms = EMBEDDED_FETCH_WAIT_MS
+        return consumer
+
+
+class _PromptConsumer(driver.Consumer):
+    def _new_consumer_thread(self) -> _PromptConsumerThread:
+        return _PromptConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+
+class _PromptTransport(driver.Transport):
+    Consumer = _PromptConsumer

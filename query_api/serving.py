@@ -1,0 +1,67 @@
+"""Running the query worker: in a process of its own or in a thread of another, until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from connectors.kafka.link import KafkaLink
+from query_api.app import QueryApp, build_app
+from query_api.metrics import QueryMetrics
+from query_api.stopping import StopSignal
+from query_api.worker import Pipeline
+from schemas.errors import Retryable
+from schemas.settings import Settings
+
+STOP_GRACE_S: Final = 5.0
+"""Beside the deadline of the queries in flight: time for the last commit and for leaving the group."""
+
+_log = structlog.get_logger(__name__)
+
+
+async def serve(
+    settings: Settings,
+    link: KafkaLink,
+    pipeline: Pipeline,
+    metrics: QueryMetrics,
+    stop: StopSignal,
+    on_started: Callable[[], None] = lambda: None,
+) -> None:
+    """Answer queries until `stop` is set; then finish those in flight, commit and leave the group.
+
+    Runs in any thread's event loop, and again after it has ended. Installs no signal handlers.
+
+    Raises: Retryable, when the Kafka client gave up: start again.
+    """
+    query_app = build_app(settings, link, pipeline, metrics)
+    app = query_app.app
+    Path(app.conf.datadir).mkdir(parents=True, exist_ok=True)  # Faust makes it, but not its parents
+    app.finalize()
+    ended = asyncio.get_running_loop().create_task(stop.wait())
+    try:
+        await app.start()
+        on_started()
+        _log.info("query_worker_started", group=settings.kafka.query_group, topic=settings.kafka.topics.queries)
+        await app.wait(ended)
+        crash = app.crash_reason
+    finally:
+        ended.cancel()
+        await _stop(query_app, settings.query.deadline_s + STOP_GRACE_S)
+    if crash is not None and not stop.is_set:
+        msg = f"the query worker's Kafka client gave up: {crash!r}"
+        raise Retryable(msg) from crash
+
+
+async def _stop(query_app: QueryApp, within_s: float) -> None:
+    """Faust waits for what is in flight without any limit (its drain loop has none); we don't."""
+    query_app.worker.stop_retrying()
+    try:
+        async with asyncio.timeout(within_s):
+            await query_app.app.stop()
+    except TimeoutError:
+        _log.warning("query_worker_stopped_late", remedy="unacknowledged queries are answered by the next worker")
+    await query_app.worker.close(within_s=0.1)
