@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 import structlog
@@ -24,6 +25,7 @@ from flows.ingest.runtime import IngestRuntime, Parts
 from schemas.settings import Settings
 
 JOIN_TIMEOUT_S: Final = 60.0
+RESTART_PAUSE_S: Final = 1.0
 
 log = structlog.get_logger(__name__)
 
@@ -128,3 +130,100 @@ class IngestService:
 
     def _check_express(self) -> str | None:
         return f"express lane ended: {self._express.error}" if self._express.error is not None else None
+
+
+@cache
+def _query_metrics() -> QueryMetrics:
+    """One set per process: a name can be registered once, and a service may be started again."""
+    return QueryMetrics(REGISTRY)
+
+
+class QueryService:
+    """The read path: the view of the index, the answering pipeline, and the Faust worker before it.
+
+    Args:
+        embedder: shared with an ingest service of the same process; made here when None.
+    """
+
+    def __init__(self, settings: Settings, where: Where, *, embedder: Embedder | None = None) -> None:
+        self._settings = settings
+        self._link = where.link
+        self._owns_embedder = embedder is None
+        self._embedder = embedder or create_embedder(settings.embedding, settings.data_dir)
+        self._store = create_vector_store(settings, where.milvus_uri)
+        self.view = IndexView(settings, KafkaViewLog(where.link))
+        self._metrics = _query_metrics()
+        self.pipeline = AnswerPipeline(settings, self.view, self._store, self._embedder, self._metrics)
+        self._stop = StopSignal()
+        self._started = threading.Event()
+        self._ended = threading.Event()
+        self._health: HealthServer | None = None
+        self._thread: threading.Thread | None = None
+        self.error: BaseException | None = None
+
+    @property
+    def health_url(self) -> str:
+        return f"http://{self._settings.observability.host}:{self._health.port}" if self._health else ""
+
+    @property
+    def has_started(self) -> bool:
+        """Whether the worker has joined its group and answers."""
+        return self._started.is_set()
+
+    def start(self) -> None:
+        """Begin, in threads of its own."""
+        observability = self._settings.observability
+        checks = {"view": self._check_view, "worker": self._check_worker}
+        self._health = start_health_server(observability.host, observability.query_port, REGISTRY, checks)
+        self.view.start()
+        self._thread = threading.Thread(target=self._run, name="query", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ask for a clean stop: answers in work are finished. Safe from a signal handler."""
+        self._stop.set()
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Whether the worker has ended. Raises what it, or the view, died of."""
+        ended = self._ended.wait(timeout_s)
+        failure = self.error or self.view.failure
+        if failure is not None:
+            raise failure
+        return ended
+
+    def close(self) -> None:
+        """Stop and release everything. Never raises."""
+        self.stop()
+        if self._thread is not None:
+            self._thread.join(JOIN_TIMEOUT_S)
+        self.view.stop()
+        if self._health is not None:
+            self._health.close()
+        self._store.close()
+        if self._owns_embedder:
+            self._embedder.close()
+
+    def _run(self) -> None:
+        try:
+            while not self._stop.is_set:
+                try:
+                    answering = serve(
+                        self._settings, self._link, self.pipeline, self._metrics, self._stop, self._started.set
+                    )
+                    asyncio.run(answering)
+                except Retryable as exc:
+                    log.warning("the query worker starts again", error=str(exc))
+                    self._ended.wait(RESTART_PAUSE_S)
+        except BaseException as exc:
+            self.error = exc
+        finally:
+            self._ended.set()
+
+    def _check_view(self) -> str | None:
+        readiness = self.view.ready()
+        return None if readiness.is_ready else readiness.reason
+
+    def _check_worker(self) -> str | None:
+        if self.error is not None:
+            return str(self.error)
+        return None if self._started.is_set() else "the query worker has not joined its group yet"

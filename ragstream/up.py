@@ -21,7 +21,7 @@ from connectors.kafka.embedded import EmbeddedBroker
 from connectors.kafka.topics import create_topics, topic_specs
 from flows.express.lane import CONSUMER as EXPRESS
 from flows.ingest.runtime import CONSUMER as INGEST
-from query_api.view import VIEW_CONSUMER
+from query_api.view.log import CONSUMER as VIEW
 from ragstream.embedded.door import Door
 from ragstream.embedded.intake import Intake
 from ragstream.embedded.journal import Journal
@@ -107,8 +107,8 @@ class Up:
         topics = kafka.topics
         backlog.register(topics.documents, INGEST)
         backlog.register(topics.documents, EXPRESS)
-        backlog.register(self._settings.index_topic, VIEW_CONSUMER)
-        backlog.register(topics.floors, VIEW_CONSUMER)
+        backlog.register(self._settings.index_topic, VIEW)
+        backlog.register(topics.floors, VIEW)
         return KafkaLink(kafka, bootstrap, embedded=True, backlog=backlog, lock_dir=lock_dir(self._settings.data_dir))
 
     def _start_milvus(self) -> str:

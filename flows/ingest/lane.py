@@ -227,7 +227,8 @@ class Lane:
         letter = dead_letter(record, reason, detail, now_ms)
         work.dead_letter = letter
         headers = tuple(letter.wire_headers())
-        work.records.append(OutRecord(self._dead_letter_topic, letter.wire_key(), letter.raw, headers=headers))
+        # A null would be a tombstone in a compacted topic; the headers say that the value was one.
+        work.records.append(OutRecord(self._dead_letter_topic, letter.wire_key(), letter.raw or b"", headers=headers))
         if key is not None and effect is not None:
             known = self.known.setdefault(str(key), Known())
             state = join(known.state, effect)

@@ -15,7 +15,7 @@ from typing import Final
 import structlog
 from connectors.milvus import VectorStore
 
-from connectors.blobs import create_blob_store
+from connectors.blobs import open_blob_store
 from connectors.embedding import Embedder, EmbeddingCache
 from connectors.kafka import KafkaLink, PartitionReader, cluster_identity, partitions_of
 from connectors.kafka.records import Record
@@ -137,7 +137,7 @@ class IngestRuntime:
             parts.link,
             self._documents,
             indexes=settings.indexes,
-            blobs=create_blob_store(settings.blobs),
+            blobs=open_blob_store(settings.blobs),
             blob_settings=settings.blobs,
             parser=parts.parser,
             parsing=settings.parsing,
