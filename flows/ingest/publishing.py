@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -49,32 +50,43 @@ class PartitionLog(NamedTuple):
 
 
 class Garbage:
-    """Superseded rows, by when they may go. Touched by the publishing thread only, after start."""
+    """Superseded rows, by when they may go. Thread-safe: lanes that open add what their predecessors left."""
 
     def __init__(self, grace_s: float) -> None:
         self._grace_ms = int(grace_s * 1000)
         self._due: list[tuple[int, int, DocKey, tuple[str, ...], int]] = []
         self._order = itertools.count()
+        self._rows = 0
+        self._lock = threading.Lock()
 
     def add(self, partition: int, key: DocKey, row_ids: tuple[str, ...], now_ms: int) -> None:
         if row_ids:
-            heapq.heappush(self._due, (now_ms + self._grace_ms, next(self._order), key, row_ids, partition))
+            with self._lock:
+                heapq.heappush(self._due, (now_ms + self._grace_ms, next(self._order), key, row_ids, partition))
+                self._rows += len(row_ids)
 
     def take_due(self, now_ms: int) -> list[tuple[int, DocKey, tuple[str, ...]]]:
-        """What may be deleted now, a bounded amount."""
+        """What may be deleted now, a bounded amount. It counts as waiting until `deleted` is told."""
         taken: list[tuple[int, DocKey, tuple[str, ...]]] = []
         rows = 0
-        while self._due and self._due[0][0] <= now_ms and rows < GARBAGE_BATCH:
-            _, _, key, row_ids, partition = heapq.heappop(self._due)
-            taken.append((partition, key, row_ids))
-            rows += len(row_ids)
+        with self._lock:
+            while self._due and self._due[0][0] <= now_ms and rows < GARBAGE_BATCH:
+                _, _, key, row_ids, partition = heapq.heappop(self._due)
+                taken.append((partition, key, row_ids))
+                rows += len(row_ids)
         return taken
 
+    def deleted(self, rows: int) -> None:
+        with self._lock:
+            self._rows -= rows
+
     def seconds_to_next(self, now_ms: int) -> float:
-        return max(0.0, (self._due[0][0] - now_ms) / 1000) if self._due else IDLE_S
+        with self._lock:
+            return max(0.0, (self._due[0][0] - now_ms) / 1000) if self._due else IDLE_S
 
     def __len__(self) -> int:
-        return sum(len(entry[3]) for entry in self._due)
+        with self._lock:
+            return self._rows
 
 
 class PublishStage:
@@ -167,6 +179,7 @@ class PublishStage:
             for name, row_ids_of in by_collection.items():
                 self._patience.insist("Milvus", partial(self._store.delete, name, row_ids_of))
                 metrics.ROWS_DELETED.inc(len(row_ids_of))
+                self._garbage.deleted(len(row_ids_of))
             for partition, key, row_ids in due:
                 if partition in self._partitions:
                     self._partitions[partition].lane.collected(key, row_ids)

@@ -262,6 +262,11 @@ class IngestRuntime:
         return known.state if known is not None else None
 
     @property
+    def garbage_rows(self) -> int:
+        """Superseded rows that are not deleted yet."""
+        return len(self._garbage)
+
+    @property
     def waiting_for(self) -> str | None:
         """The server that publication waits for, None while all answer."""
         return self._patience.waiting_for
