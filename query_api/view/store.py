@@ -135,6 +135,8 @@ class ManifestStore:
             for field in fields(tables):
                 if field.name != "meta":
                     txn.drop(getattr(tables, field.name), delete=False)
+        # The same offsets may hold something else now; open snapshots keep the cache they have.
+        self._cache = ManifestCache(MANIFEST_CACHE_BYTES)
 
     # -- what has been read
 
@@ -358,7 +360,7 @@ class ManifestStore:
 
     def _fits(self) -> list[Any]:
         # Allow-lists of documents without an ACL are part of the readers' table.
-        return [VIEW_FORMAT, *self._identity, sorted((name, list(allow)) for name, allow in self._missing.items())]
+        return [VIEW_FORMAT, *self._identity, sorted([name, list(allow)] for name, allow in self._missing.items())]
 
     def _opened(self) -> tuple[lmdb.Environment, Tables]:
         if self._env is None or self._tables is None:

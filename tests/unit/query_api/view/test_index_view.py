@@ -1,0 +1,314 @@
+"""The view's threads on a log in memory: readiness, freshness, read-your-writes, outages, lost logs, damage."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from connectors.keyword.memory import MemoryKeywordIndex
+from connectors.keyword.port import KeywordIndex
+from connectors.keyword.tantivy_index import TantivyIndex
+from query_api.view import IndexView, TokenStatus
+from query_api.view.index_view import ViewNotReady
+from schemas.acl import principals_of
+from schemas.errors import Fatal, Rejected
+from schemas.floors import AccessFloor, Floor
+from schemas.index import DocKey, OutcomeRun, SourcePosition
+from schemas.settings import Settings
+from schemas.tokens import WriteToken
+from tests.unit.query_api.view.memory_log import MemoryLog
+from tests.unit.query_api.view.writing import KeyValue, Writer, key_of, progress
+from tests.waiting import wait_until
+
+DOCUMENTS, INDEX, FLOORS = "rag.documents", "rag.index.g1", "rag.floors"
+A, B = key_of("a"), key_of("b")
+ANN, BOB = principals_of(["user:ann"]), principals_of(["user:bob"])
+WITHIN_S = 10.0
+
+StartView = Callable[..., IndexView]
+
+
+@pytest.fixture
+def log() -> MemoryLog:
+    """Two partitions of everything."""
+    return MemoryLog({DOCUMENTS: 2, INDEX: 2, FLOORS: 2})
+
+
+@pytest.fixture
+def started(log: MemoryLog, tmp_path: Path) -> Iterator[StartView]:
+    """Starts views over the same folder; stops them."""
+    views: list[IndexView] = []
+
+    def start(open_keyword: Callable[[Path, str], KeywordIndex] | None = None) -> IndexView:
+        opener = open_keyword or (lambda folder, stamp: TantivyIndex(folder, stamp).open())
+        view = IndexView(Settings(data_dir=tmp_path), log, open_keyword=opener)
+        views.append(view)
+        view.start()
+        return view
+
+    yield start
+    for view in views:
+        view.stop()
+
+
+def ready(view: IndexView) -> IndexView:
+    """Wait until it is."""
+    wait_until(lambda: view.ready().is_ready, within_s=WITHIN_S, what=f"readiness: {view.ready().reason}")
+    return view
+
+
+def publish(log: MemoryLog, pairs: list[KeyValue], partition: int = 0) -> int:
+    """An event at the source and what the lane makes of it; returns the event's offset."""
+    offset = log.append(DOCUMENTS, partition, b"k", b"v")
+    for key, value in pairs:
+        log.append(INDEX, partition, key, value)
+    return offset
+
+
+def texts(view: IndexView, *keys: DocKey) -> list[str | None]:
+    """What the view shows."""
+    with view.snapshot() as snapshot:
+        documents = [snapshot.document(key) for key in keys]
+    return [document.entry.text if document else None for document in documents]
+
+
+def found(view: IndexView, query: str) -> set[DocKey]:
+    """What the keyword index finds."""
+    return {hit.key for hit in view.keyword.search(query, 10)}
+
+
+def token(log: MemoryLog, offset: int, key: DocKey, partition: int = 0) -> WriteToken:
+    """The token a publisher gets."""
+    return WriteToken(log.identity(DOCUMENTS), partition, offset, key)
+
+
+def waited(view: IndexView, *tokens: WriteToken, caller: frozenset[str] = ANN, timeout_s: float = 5.0) -> list[TokenStatus]:
+    """`wait_for`, from an event loop of its own."""
+    return asyncio.run(view.wait_for(tokens, caller, timeout_s))
+
+
+def test_a_cold_view_reads_everything_then_is_ready(log: MemoryLog, started: StartView) -> None:
+    """Ready means: all that was in the log is shown and found."""
+    writers = [Writer(0), Writer(1)]
+    for n in range(40):
+        publish(log, writers[n % 2].upsert(key_of(f"d{n}"), 1, f"text number{n}"), n % 2)
+    view = ready(started())
+    assert texts(view, key_of("d0"), key_of("d39")) == ["text number0", "text number39"]
+    assert found(view, "number17") == {key_of("d17")}
+    wait_until(lambda: view.as_of().reflected_until, within_s=WITHIN_S, what="as_of")
+    assert {(p.partition, p.position, p.end) for p in view.as_of().partitions} == {(0, 20, 20), (1, 20, 20)}
+
+
+def test_it_follows(log: MemoryLog, started: StartView) -> None:
+    """New manifests, access changes and deletes show, in the keyword index too."""
+    view, writer = ready(started()), Writer(0)
+    publish(log, writer.upsert(A, 1, "first words"))
+    wait_until(lambda: found(view, "first") == {A}, within_s=WITHIN_S, what="the first text")
+    publish(log, writer.upsert(A, 2, "second thoughts"))
+    wait_until(lambda: found(view, "second") == {A} and not found(view, "first"), within_s=WITHIN_S, what="the second text")
+    publish(log, writer.delete(A, 3))
+    wait_until(lambda: texts(view, A) == [None] and not found(view, "second"), within_s=WITHIN_S, what="the delete")
+
+
+def test_not_ready_says_what_it_waits_for(log: MemoryLog, started: StartView) -> None:
+    """While Kafka is away at the start there is no view, and it says so; then there is."""
+    log.is_away = True
+    view = started()
+    assert not view.ready().is_ready and "Kafka" in view.ready().reason
+    with pytest.raises(ViewNotReady):
+        view.snapshot()
+    assert view.as_of().reflected_until is None
+    log.is_away = False
+    ready(view)
+
+
+def test_as_of_needs_the_source_s_end_to_be_covered(log: MemoryLog, started: StartView) -> None:
+    """An event without its outcome holds the stated moment back; the lag grows and the partition shows why."""
+    view = ready(started())
+    publish(log, Writer(0).upsert(A, 1, "text"))
+    wait_until(lambda: [p.position for p in view.as_of().partitions] == [1, 0], within_s=WITHIN_S, what="progress")
+    log.append(DOCUMENTS, 0, b"k", b"queued")
+    wait_until(lambda: [p.end for p in view.as_of().partitions] == [2, 0], within_s=WITHIN_S, what="the end to be seen")
+    before = view.as_of()
+    wait_until(lambda: (view.as_of().lag_ms or 0) > (before.lag_ms or 0) + 300, within_s=WITHIN_S, what="a growing lag")
+    assert view.as_of().reflected_until == before.reflected_until
+    log.append(INDEX, 0, *progress(0, 2, start=1))
+    wait_until(lambda: view.as_of().reflected_until != before.reflected_until, within_s=WITHIN_S, what="a newer moment")
+
+
+def test_an_outage_shows_as_lag(log: MemoryLog, started: StartView) -> None:
+    """With Kafka away access and answers grow old, and say so."""
+    view = ready(started())
+    wait_until(lambda: view.as_of().reflected_until, within_s=WITHIN_S, what="as_of")
+    log.is_away = True
+    wait_until(lambda: (view.access_lag_s() or 0) > 0.8, within_s=WITHIN_S, what="access to grow old")
+    assert (view.as_of().lag_ms or 0) > 500
+    assert view.ready().is_ready
+    log.is_away = False
+    wait_until(lambda: (view.access_lag_s() or 9) < 0.5, within_s=WITHIN_S, what="access to be fresh again")
+
+
+def test_a_restart_resumes_and_states_nothing_before_it_caught_up(log: MemoryLog, started: StartView) -> None:
+    """The second life reads only what is new, and is silent about freshness while that isn't in."""
+    writer = Writer(0)
+    publish(log, writer.upsert(A, 1, "kept text"))
+    first = ready(started())
+    first.stop()
+    publish(log, writer.upsert(B, 1, "missed text"))
+    log.records[INDEX][0] = log.records[INDEX][0][2:]  # what it has read is not asked for again
+    second = started()
+    ready(second)
+    assert texts(second, A, B) == ["kept text", "missed text"]
+    assert found(second, "kept text missed") == {A, B}
+
+
+def test_a_keyword_index_left_behind_is_fed_again(log: MemoryLog, started: StartView, tmp_path: Path) -> None:
+    """Killed before its commit, or lost altogether: the next life feeds what is owed."""
+    publish(log, Writer(0).upsert(A, 1, "owed text"))
+    first = ready(started())
+    first.stop()
+    for path in (tmp_path / "views").rglob("meta.json"):
+        path.write_text("{")
+    second = ready(started())
+    assert found(second, "owed") == {A}
+
+
+def test_an_uncommitted_feed_is_repeated(log: MemoryLog, started: StartView) -> None:
+    """The store says what the keyword index owes, also after a life that never committed."""
+
+    class NeverCommits(MemoryKeywordIndex):
+        def commit(self) -> None:
+            raise Fatal("the disk is full")
+
+    publish(log, Writer(0).upsert(A, 1, "owed text"))
+    broken = started(lambda folder, stamp: NeverCommits())
+    wait_until(lambda: broken.failure, within_s=WITHIN_S, what="the failure")
+    assert not broken.ready().is_ready and "the disk is full" in broken.ready().reason
+    broken.stop()
+    assert found(ready(started()), "owed") == {A}
+
+
+def test_a_dead_thread_is_never_silent(log: MemoryLog, started: StartView) -> None:
+    """What ends the follower ends readiness and is told; the lag tells it too."""
+    view = ready(started())
+    log.failure = Fatal("the broker refuses")
+    wait_until(lambda: not view.ready().is_ready, within_s=WITHIN_S, what="readiness to end")
+    assert isinstance(view.failure, Fatal) and "the broker refuses" in view.ready().reason
+
+
+def test_a_log_that_lost_its_start_is_read_anew(log: MemoryLog, started: StartView) -> None:
+    """The position lies before the log's start: emptied, read from the start, ready only then."""
+    writer = Writer(0)
+    publish(log, writer.upsert(A, 1, "gone text"))
+    first = ready(started())
+    first.stop()
+    for n in range(3):
+        publish(log, writer.upsert(B, n + 1, f"text {n}"))
+    log.drop_before(INDEX, 0, 6)
+    second = started()
+    wait_until(
+        lambda: second.ready().is_ready and texts(second, A, B) == [None, "text 2"], within_s=WITHIN_S, what="a new reading"
+    )
+    assert found(second, "gone") == set() and found(second, "text") == {B}
+
+
+def test_another_log_is_read_anew(log: MemoryLog, started: StartView) -> None:
+    """A topic made anew has another identity: nothing of the old one is shown."""
+    publish(log, Writer(0).upsert(A, 1, "of the old log"))
+    ready(started()).stop()
+    log.lives = "2"
+    log.records[INDEX][0].clear()
+    log.next[INDEX, 0] = 0
+    second = ready(started())
+    assert texts(second, A) == [None] and found(second, "old") == set()
+
+
+def test_partitions_may_be_added(log: MemoryLog, started: StartView) -> None:
+    """A partition that is added while it runs is followed."""
+    view = ready(started())
+    for topic in (DOCUMENTS, INDEX, FLOORS):
+        log.records[topic].append([])
+    publish(log, Writer(2).upsert(A, 1, "in the third"), 2)
+    wait_until(lambda: texts(view, A) == ["in the third"], within_s=WITHIN_S, what="the new partition")
+
+
+def test_trailing_markers_do_not_hold_readiness(log: MemoryLog, started: StartView) -> None:
+    """Offsets that are never delivered lie at the log's end: they are passed all the same."""
+    publish(log, Writer(0).upsert(A, 1, "text"))
+    log.skip(INDEX, 0)
+    log.skip(FLOORS, 1)
+    assert texts(ready(started()), A) == ["text"]
+
+
+def test_floors_reach_readers(log: MemoryLog, started: StartView) -> None:
+    """A revocation that only the express lane knows."""
+    view = started()
+    publish(log, Writer(0).upsert(A, 1, "text"))
+    ready(view)
+    floor = Floor(access=AccessFloor(2, ("group:hr",), SourcePosition(0, 7)))
+    log.append(FLOORS, 1, str(A).encode(), floor.to_bytes())
+
+    def is_revoked() -> bool:
+        with view.snapshot() as snapshot:
+            document = snapshot.document(A)
+            return document is not None and not snapshot.is_readable(document, ANN, 0)
+
+    wait_until(is_revoked, within_s=WITHIN_S, what="the floor")
+
+
+def test_the_log_is_told_what_was_read(log: MemoryLog, started: StartView) -> None:
+    """Embedded producers are held back by what the view has yet to read."""
+    view = started()
+    assert log.reserved == {INDEX, FLOORS}
+    publish(log, Writer(0).upsert(A, 1, "text"))
+    ready(view)
+    wait_until(lambda: log.read_up_to.get(INDEX) == {0: 2, 1: 0}, within_s=WITHIN_S, what="the report")
+
+
+def test_read_your_writes_by_progress(log: MemoryLog, started: StartView) -> None:
+    """A token is satisfied once progress passes it, whatever became of the event; a dead letter is said."""
+    view, writer = ready(started()), Writer(0)
+    offset = publish(log, writer.upsert(A, 1, "text"))
+    assert waited(view, token(log, offset, A)) == ["reflected"]
+    assert found(view, "text") == {A}, "reflected means found"
+    bad = log.append(DOCUMENTS, 0, b"k", b"bad")
+    log.append(INDEX, 0, *progress(0, bad + 1, start=bad, runs=(OutcomeRun(bad, bad, 1, "dead-lettered"),)))
+    assert waited(view, token(log, bad, B), token(log, offset, A)) == ["dead_lettered", "reflected"]
+
+
+def test_read_your_writes_is_bounded(log: MemoryLog, started: StartView) -> None:
+    """An event that isn't in yet: `not_yet` after the time given; of another log: said at once."""
+    view = ready(started())
+    offset = log.append(DOCUMENTS, 0, b"k", b"queued")
+    assert waited(view, token(log, offset, A), timeout_s=0.2) == ["not_yet"]
+    assert waited(view, WriteToken("elsewhere", 0, 0, A)) == ["other_log"]
+
+
+def test_a_document_s_own_entry_is_enough_for_its_readers(log: MemoryLog, started: StartView) -> None:
+    """Before the marker comes, who may read the document is satisfied, and who may not learns nothing."""
+    view = ready(started())
+    offset = log.append(DOCUMENTS, 0, b"k", b"v")
+    [put, _] = Writer(0).upsert(A, 1, "ann's text", ("user:ann",))
+    log.append(INDEX, 0, *put)
+    assert waited(view, token(log, offset, A), caller=ANN) == ["reflected"]
+    assert waited(view, token(log, offset, A), caller=BOB, timeout_s=0.2) == ["not_yet"]
+    assert waited(view, token(log, offset, B), caller=BOB, timeout_s=0.2) == ["not_yet"], "as if it did not exist"
+
+
+def test_tokens_survive_the_wire() -> None:
+    """A token comes back as it was; anything else is rejected by name."""
+    made = WriteToken("cluster/topic é", 3, 99, DocKey("docs", "a/b c"))
+    assert WriteToken.parse(str(made)) == made
+    for bad in ("", "x", "AAAA", str(made)[:-4], str(made) + "!"):
+        with pytest.raises(Rejected, match="bad_token"):
+            WriteToken.parse(bad)
+
+
+def test_stopping_twice_and_unstarted(log: MemoryLog, tmp_path: Path) -> None:
+    """A view that was never started stops as well as one that was."""
+    view = IndexView(Settings(data_dir=tmp_path), log)
+    view.stop()
+    assert not view.ready().is_ready
