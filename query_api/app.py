@@ -10,7 +10,7 @@ from collections.abc import AsyncIterable, Mapping
 from typing import Any, Final
 
 import faust
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError  # type: ignore[import-untyped]  # reason: no types shipped
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from faust.transport.drivers import aiokafka as driver
 
 from connectors.kafka.config import EMBEDDED_FETCH_WAIT_MS, MESSAGE_HEADROOM_BYTES, faust_config
@@ -33,7 +33,9 @@ BUFFERED_QUERIES: Final = 64
 
 
 def build_app(settings: Settings, link: KafkaLink, pipeline: Pipeline, metrics: QueryMetrics) -> QueryApp:
-    """The application, not yet started. Call it inside the event loop that will run it."""
+    """The application, not yet started; touches no broker. Call it inside the event loop that will run it."""
+    # Faust makes its folder, but not that one's parents.
+    (settings.data_dir / "faust").mkdir(parents=True, exist_ok=True)
     app = faust.App(settings.kafka.query_group, **_options(settings, link))
     if link.embedded:
         app.transport = _PromptTransport(app.conf.broker_consumer, app)

@@ -45,6 +45,11 @@ class QueryMetrics:
             lag_ms = event.as_of.lag_ms
             self.lag.set(lag_ms / 1000 if lag_ms is not None else float("nan"))
 
+    def note_withheld(self, withheld: Mapping[str, int]) -> None:
+        """Count candidates that did not pass, by reason."""
+        for reason, count in withheld.items():
+            self.withheld.labels(reason).inc(count)
+
 
 class Timings:
     """Seconds by step of one query; a step that is done twice adds up."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
 import structlog
@@ -39,7 +38,6 @@ async def serve(
     """
     query_app = build_app(settings, link, pipeline, metrics)
     app = query_app.app
-    Path(app.conf.datadir).mkdir(parents=True, exist_ok=True)  # Faust makes it, but not its parents
     app.finalize()
     ended = asyncio.get_running_loop().create_task(stop.wait())
     try:

@@ -109,6 +109,7 @@ class Explanation(Growing):
     arms: tuple[ArmExplanation, ...] = ()
     candidates: tuple[CandidateExplanation, ...] = ()
     generation: str = ""
+    support: float | None = Field(None, description="How far the evidence supports an answer, in [0, 1].")
     withheld: dict[str, int] | None = Field(None, description="Candidates dropped, by reason. Operators only.")
     timings_ms: dict[str, float] = Field(default_factory=dict)
 

@@ -1,0 +1,122 @@
+"""The checks of a candidate, and passages made of those that passed: on one snapshot of the view, without awaiting.
+
+What stores return are guesses; the view decides. A candidate counts only if its row belongs to the one current revision of its
+document (so no answer mixes versions), the document has not expired, and this caller may read it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Literal, NamedTuple
+
+from query_api.answer import Passage
+from query_api.fusion import Fused, fuse
+from query_api.view import ViewDocument, ViewSnapshot
+from schemas.acl import Principals
+from schemas.index import DocKey
+
+Withheld = Literal["gone", "superseded", "expired", "not_readable"]
+"""Why a candidate was dropped. Counts are for operators: they tell of documents that a caller may not read."""
+
+Scores = Mapping[str, float]
+"""One arm's scores by row id."""
+
+
+class Reader(NamedTuple):
+    """On whose behalf, and when."""
+
+    principals: Principals
+    now_ms: int
+
+
+class Assembly(NamedTuple):
+    """What passed, best first, and how many candidates did not, by reason."""
+
+    passages: list[Passage]
+    withheld: Counter[str]
+
+
+class _Checks:
+    """Looks each document up once."""
+
+    def __init__(self, snapshot: ViewSnapshot, reader: Reader) -> None:
+        self._snapshot = snapshot
+        self._reader = reader
+        self._seen: dict[DocKey, ViewDocument | Withheld] = {}
+
+    def document(self, key: DocKey) -> ViewDocument | Withheld:
+        if key not in self._seen:
+            self._seen[key] = self._look_up(key)
+        return self._seen[key]
+
+    def row(self, row_id: str, key: DocKey) -> ViewDocument | Withheld:
+        document = self.document(key)
+        if isinstance(document, str) or row_id in document.rows:
+            return document
+        return "superseded"
+
+    def _look_up(self, key: DocKey) -> ViewDocument | Withheld:
+        document = self._snapshot.document(key)
+        if document is None:
+            return "gone"
+        if self._snapshot.is_readable(document, self._reader.principals, self._reader.now_ms):
+            return document
+        return "expired" if document.is_expired(self._reader.now_ms) else "not_readable"
+
+
+def assemble(
+    snapshot: ViewSnapshot,
+    reader: Reader,
+    keys: Mapping[str, DocKey],
+    vector: Scores | None,
+    keyword: Scores | None,
+    vector_weight: float,
+) -> Assembly:
+    """Check every candidate, then fuse the scores of those that passed: the scale must not tell of the others.
+
+    Args:
+        keys: each candidate row's document.
+        vector, keyword: the arms' scores; None for an arm that failed.
+    """
+    checks = _Checks(snapshot, reader)
+    passed: dict[str, ViewDocument] = {}
+    withheld: Counter[str] = Counter()
+    for row_id, key in keys.items():
+        found = checks.row(row_id, key)
+        if isinstance(found, str):
+            withheld[found] += 1
+        else:
+            passed[row_id] = found
+    ranked = fuse(_of(vector, passed), _of(keyword, passed), vector_weight)
+    return Assembly([_passage(candidate, passed[candidate.key]) for candidate in ranked], withheld)
+
+
+def still_stands(snapshot: ViewSnapshot, reader: Reader, passages: Iterable[Passage]) -> bool:
+    """Whether every passage would pass the checks again: current, unexpired, readable by this caller."""
+    checks = _Checks(snapshot, reader)
+    return not any(isinstance(checks.row(passage.row_id, passage.doc_key), str) for passage in passages)
+
+
+def _of(scores: Scores | None, passed: Mapping[str, ViewDocument]) -> Scores | None:
+    return None if scores is None else {row_id: score for row_id, score in scores.items() if row_id in passed}
+
+
+def _passage(candidate: Fused[str], document: ViewDocument) -> Passage:
+    position = document.rows[candidate.key]
+    span = document.chunks[position]
+    return Passage(
+        doc_key=document.key,
+        row_id=candidate.key,
+        title=document.entry.title or document.key.doc_id,
+        source_uri=document.entry.source_uri,
+        version=document.version,
+        chunk=position,
+        start=span.start,
+        end=span.end,
+        text=document.passage(position),
+        score=candidate.score,
+        vector_score=candidate.vector,
+        keyword_score=candidate.keyword,
+        is_stale=document.newest_version_failed,
+    )

@@ -1,0 +1,55 @@
+"""How an answer was found, for those who asked with `explain`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from query_api.answer import Passage
+from query_api.retrieval import Arm
+from schemas.queries import ArmExplanation, CandidateExplanation, Explanation
+
+CANDIDATES_SHOWN: Final = 20
+
+
+def explain(
+    *,
+    arms: Iterable[Arm],
+    passages: Sequence[Passage],
+    generation: str,
+    support: float | None,
+    withheld: dict[str, int] | None,
+    timings_ms: dict[str, float],
+) -> Explanation:
+    """Only what this caller may read is in it; `withheld` is None for all but operators.
+
+    How many candidates an arm gave is told as how many passed, for the same reason.
+    """
+    return Explanation(
+        arms=tuple(_arm(arm, passages, is_operator=withheld is not None) for arm in arms),
+        candidates=tuple(_candidate(passage) for passage in passages[:CANDIDATES_SHOWN]),
+        generation=generation,
+        support=round(support, 4) if support is not None else None,
+        withheld=withheld,
+        timings_ms=timings_ms,
+    )
+
+
+def _arm(arm: Arm, passages: Sequence[Passage], *, is_operator: bool) -> ArmExplanation:
+    scores = [p.vector_score if arm.name == "vector" else p.keyword_score for p in passages]
+    passed = sum(score is not None for score in scores)
+    return ArmExplanation(
+        arm=arm.name, candidates=len(arm.found) if is_operator else passed, took_ms=arm.took_ms, error=arm.error
+    )
+
+
+def _candidate(passage: Passage) -> CandidateExplanation:
+    return CandidateExplanation(
+        index=passage.doc_key.index,
+        doc_id=passage.doc_key.doc_id,
+        version=passage.version,
+        chunk=passage.chunk,
+        score=round(passage.score, 6),
+        vector_score=passage.vector_score,
+        keyword_score=passage.keyword_score,
+    )

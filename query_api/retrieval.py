@@ -1,0 +1,226 @@
+"""The two retrieval arms, side by side in threads: vectors and keywords. An arm that fails or is late is a value, not an end.
+
+What they return are candidates; whether they may be shown is decided on the view (assembly.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from time import perf_counter
+from typing import Final, Literal, NamedTuple, TypeVar
+
+import structlog
+
+from connectors.embedding.port import Embedder, Vector
+from connectors.keyword.port import KeywordHit, KeywordIndex
+from connectors.milvus.port import Hit, VectorStore
+from query_api.deadline import Deadline
+from schemas.acl import OPERATOR, Principals
+from schemas.errors import Retryable
+from schemas.index import DocKey
+from schemas.settings import Settings
+
+SHARE_OF_DEADLINE: Final = 0.7
+"""What an arm may take of the remaining time: the rest is for making an answer of what the other one found."""
+EMBEDDING_THREADS: Final = 2
+KEYWORD_THREADS: Final = 4
+CACHED_QUESTIONS: Final = 4096
+
+T = TypeVar("T")
+
+_log = structlog.get_logger(__name__)
+
+
+class Found(NamedTuple):
+    """A candidate row of one arm."""
+
+    row_id: str
+    key: DocKey
+    score: float
+
+
+class Arm(NamedTuple):
+    """What one arm found, best first.
+
+    Attributes:
+        error: why it found nothing: `timeout`, `unavailable`, or `failed` (a defect; see the log). None: it worked.
+        missing_indexes: indexes that could not be searched while others could.
+    """
+
+    name: Literal["vector", "keyword"]
+    found: Sequence[Found] = ()
+    took_ms: float = 0.0
+    error: str | None = None
+    missing_indexes: tuple[str, ...] = ()
+
+    def scores(self) -> dict[str, float] | None:
+        return None if self.error else {found.row_id: found.score for found in self.found}
+
+
+class Retrieved(NamedTuple):
+    """Both arms' candidates."""
+
+    vector: Arm
+    keyword: Arm
+
+    def keys(self) -> dict[str, DocKey]:
+        """Each candidate row's document."""
+        return {found.row_id: found.key for arm in self for found in arm.found}
+
+
+class Search(NamedTuple):
+    """What is looked for, on whose behalf."""
+
+    question: str
+    indexes: Sequence[str]
+    principals: Principals
+    now_ms: int
+    limit: int
+
+
+class Retriever:
+    """Owns the threads that wait for stores. `close` when no query runs."""
+
+    def __init__(self, settings: Settings, vectors: VectorStore, keyword: Callable[[], KeywordIndex], embedder: Embedder) -> None:
+        self._settings = settings
+        self._vectors = vectors
+        self._keyword = keyword
+        self._questions = QuestionVectors(embedder)
+        searching = settings.query.concurrency * 2
+        self._vector_threads = ThreadPoolExecutor(searching, thread_name_prefix="vector")
+        self._keyword_threads = ThreadPoolExecutor(KEYWORD_THREADS, thread_name_prefix="keyword")
+        self._embedding_threads = ThreadPoolExecutor(EMBEDDING_THREADS, thread_name_prefix="embed")
+
+    def close(self) -> None:
+        for threads in (self._vector_threads, self._keyword_threads, self._embedding_threads):
+            threads.shutdown(wait=False, cancel_futures=True)
+
+    async def retrieve(self, search: Search, deadline: Deadline) -> Retrieved:
+        """Ask both arms for `search.limit` candidates of every index that is searched. Never raises."""
+
+        def nearest(vector: Vector, index: str, timeout_s: float) -> list[Hit]:
+            principals = None if OPERATOR in search.principals else search.principals
+            collection = self._settings.collection(index)
+            return self._vectors.search(collection, vector, search.limit, principals, search.now_ms, timeout_s)
+
+        def matching() -> list[KeywordHit]:
+            return self._keyword().search(search.question, search.limit, search.indexes)
+
+        return await self._both(search, deadline, nearest, matching)
+
+    async def retrieve_within(self, search: Search, rows: Mapping[str, DocKey], deadline: Deadline) -> Retrieved:
+        """Ask both arms for the best of exactly these rows, for callers who may read little. Never raises."""
+        by_index: dict[str, list[str]] = {}
+        for row_id, key in rows.items():
+            by_index.setdefault(key.index, []).append(row_id)
+
+        def nearest(vector: Vector, index: str, timeout_s: float) -> list[Hit]:
+            collection = self._settings.collection(index)
+            return self._vectors.search_rows(collection, vector, by_index[index], search.limit, timeout_s)
+
+        def matching() -> list[KeywordHit]:
+            return self._keyword().search_within(search.question, search.limit, frozenset(rows.values()))
+
+        return await self._both(search._replace(indexes=tuple(by_index)), deadline, nearest, matching)
+
+    async def _both(
+        self,
+        search: Search,
+        deadline: Deadline,
+        nearest: Callable[[Vector, str, float], list[Hit]],
+        matching: Callable[[], list[KeywordHit]],
+    ) -> Retrieved:
+        limit_s = deadline.remaining_s * SHARE_OF_DEADLINE
+        vector_s = min(limit_s, self._settings.milvus.search_timeout_s)
+        vector, keyword = await asyncio.gather(
+            self._vector_arm(search, nearest, Deadline.after(vector_s, deadline.clock)),
+            self._keyword_arm(matching, Deadline.after(limit_s, deadline.clock)),
+        )
+        return Retrieved(vector, keyword)
+
+    async def _vector_arm(self, search: Search, nearest: Callable[[Vector, str, float], list[Hit]], deadline: Deadline) -> Arm:
+        began = perf_counter()
+        try:
+            vector = await self._vector_of(search.question, deadline)
+            searches = [self._search_index(nearest, vector, index, deadline) for index in search.indexes]
+            by_index = dict(zip(search.indexes, await asyncio.gather(*searches), strict=True))
+        except Exception as exc:
+            return Arm("vector", (), _ms_since(began), _problem("embedding", exc))
+        failed = {index: hits for index, hits in by_index.items() if isinstance(hits, str)}
+        if failed and len(failed) == len(by_index):
+            return Arm("vector", (), _ms_since(began), next(iter(failed.values())))
+        hits = [hit for hits in by_index.values() if not isinstance(hits, str) for hit in hits]
+        found = [Found(hit.row_id, DocKey.parse(hit.doc_key), hit.score) for hit in sorted(hits, key=lambda hit: -hit.score)]
+        return Arm("vector", found, _ms_since(began), None, tuple(failed))
+
+    async def _search_index(
+        self, nearest: Callable[[Vector, str, float], list[Hit]], vector: Vector, index: str, deadline: Deadline
+    ) -> list[Hit] | str:
+        try:
+            timeout_s = deadline.remaining_s
+            return await self._within(self._vector_threads, timeout_s, lambda: nearest(vector, index, timeout_s))
+        except Exception as exc:
+            return _problem(f"vector search of {index}", exc)
+
+    async def _keyword_arm(self, matching: Callable[[], list[KeywordHit]], deadline: Deadline) -> Arm:
+        began = perf_counter()
+        try:
+            hits = await self._within(self._keyword_threads, deadline.remaining_s, matching)
+        except Exception as exc:
+            return Arm("keyword", (), _ms_since(began), _problem("keyword search", exc))
+        return Arm("keyword", [Found(hit.row_id, hit.key, hit.score) for hit in hits], _ms_since(began))
+
+    async def _vector_of(self, question: str, deadline: Deadline) -> Vector:
+        known = self._questions.known(question)
+        if known is not None:
+            return known
+        return await self._within(self._embedding_threads, deadline.remaining_s, lambda: self._questions.encode(question))
+
+    @staticmethod
+    async def _within(threads: ThreadPoolExecutor, timeout_s: float, call: Callable[[], T]) -> T:
+        return await asyncio.wait_for(asyncio.get_running_loop().run_in_executor(threads, call), timeout_s)
+
+
+class QuestionVectors:
+    """Vectors of recent questions. Thread-safe."""
+
+    def __init__(self, embedder: Embedder, size: int = CACHED_QUESTIONS) -> None:
+        self._embedder = embedder
+        self._size = size
+        self._lock = threading.Lock()
+        self._vectors: OrderedDict[str, Vector] = OrderedDict()
+
+    def known(self, question: str) -> Vector | None:
+        with self._lock:
+            vector = self._vectors.get(question)
+            if vector is not None:
+                self._vectors.move_to_end(question)
+            return vector
+
+    def encode(self, question: str) -> Vector:
+        """Its vector, made now. Blocks."""
+        vector = self._embedder.encode_query(question)
+        with self._lock:
+            self._vectors[question] = vector
+            if len(self._vectors) > self._size:
+                self._vectors.popitem(last=False)
+        return vector
+
+
+def _problem(what: str, exc: Exception) -> str:
+    if isinstance(exc, TimeoutError):
+        _log.warning("retrieval_late", what=what)
+        return "timeout"
+    if isinstance(exc, Retryable):
+        _log.warning("retrieval_unavailable", what=what, error=str(exc))
+        return "unavailable"
+    _log.error("retrieval_failed", what=what, exc_info=exc)
+    return "failed"
+
+
+def _ms_since(began: float) -> float:
+    return round((perf_counter() - began) * 1000, 3)
