@@ -41,6 +41,8 @@ class AssignedConsumer:
         self._positions: dict[int, Position] = dict(positions)
         self._consumer: Consumer | None = None
         self._outage = OutageLog(topic=topic, bootstrap=link.bootstrap)
+        # Not before the first poll: asked for bounds first, the client knows the leaders and starts half a second sooner.
+        self._is_assigned = False
         self._has_answered = False
         self._out_of_range: set[int] = set()
         self._failure: RagError | None = None
@@ -56,6 +58,9 @@ class AssignedConsumer:
         if self._failure is not None:
             raise self._failure
         consumer = self._opened()
+        if not self._is_assigned:
+            consumer.assign([self._at(partition) for partition in self._positions])
+            self._is_assigned = True
         for partition in sorted(self._out_of_range):
             self._recheck(consumer, partition)
         records = [record for message in consumer.consume(max_messages, timeout_s) if (record := self._take(message))]
@@ -70,7 +75,7 @@ class AssignedConsumer:
     def position(self, partition: int) -> Position:
         """Offset of what is read next. Passes over transaction markers and aborted transactions as they are met."""
         known = self._positions[partition]
-        if self._consumer is None:
+        if self._consumer is None or not self._is_assigned:
             return known
         [found] = self._consumer.position([TopicPartition(self._topic, partition)])
         # Negative until something was consumed.
@@ -104,7 +109,6 @@ class AssignedConsumer:
     def _opened(self) -> Consumer:
         if self._consumer is None:
             self._consumer = Consumer({**consumer_config(self._link), "error_cb": self._on_client_error})
-            self._consumer.assign([self._at(partition) for partition in self._positions])
         return self._consumer
 
     def _at(self, partition: int) -> TopicPartition:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from connectors.kafka.errors import Backpressure, error_of, translate
+from connectors.kafka.errors import Backpressure
 from connectors.kafka.flow_control import Backlog
 from connectors.kafka.link import KafkaLink
 from connectors.kafka.metadata import Metadata
@@ -124,8 +124,3 @@ def _settling(backlog: Backlog, nbytes: int, report: OnDelivery) -> OnDelivery:
         report(error, message)
 
     return settle
-
-
-def raise_for(exc: KafkaException, doing: str) -> None:
-    """Raise what `exc` means to the caller."""
-    raise translate(error_of(exc), doing) from exc

@@ -21,6 +21,8 @@ MESSAGE_HEADROOM_BYTES: Final = 64 * 1024
 EMBEDDED_FETCH_WAIT_MS: Final = 10
 LINGER_MS: Final = 1
 RECONNECT_MAX_MS: Final = 1_000
+# A topic that is unknown for this long does not exist; a new one takes a moment to be known everywhere.
+MISSING_TOPIC_AFTER_MS: Final = 5_000
 MIN_FETCH_BYTES: Final = 1024 * 1024
 
 # librdkafka writes to stderr by itself; what matters reaches us as errors, the rest goes where the logging settings say.
@@ -34,6 +36,7 @@ def librdkafka_config(kafka: KafkaSettings, bootstrap: str) -> Config:
         "client.id": kafka.client_id,
         "security.protocol": kafka.security_protocol,
         "socket.keepalive.enable": True,
+        "topic.metadata.propagation.max.ms": MISSING_TOPIC_AFTER_MS,
         "reconnect.backoff.ms": 50,
         "reconnect.backoff.max.ms": RECONNECT_MAX_MS,
         "logger": _client_log,

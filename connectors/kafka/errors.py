@@ -16,7 +16,7 @@ from schemas.errors import DataLoss, Fatal, Misconfigured, RagError, Rejected, R
 
 
 class ProducerFenced(Retryable):
-    """The transactional producer is no longer allowed to write, and whether its last batch was committed is unknown.
+    """The transactional producer can write no more, and whether its last batch was committed is unknown.
 
     A rival process gives this error and so does a transaction that timed out while this process or Kafka was paused:
     read the log (owner record, last marker) before deciding which.

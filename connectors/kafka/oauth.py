@@ -11,7 +11,7 @@ import urllib.parse
 import urllib.request
 from typing import Final
 
-from aiokafka.abc import AbstractTokenProvider  # type: ignore[import-untyped]
+from aiokafka.abc import AbstractTokenProvider
 
 from schemas.errors import Misconfigured, Retryable
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException, Message
 from confluent_kafka import Producer as Client
 
-from connectors.kafka._sending import Sending
+from connectors.kafka._sending import OnDelivery, Sending
 from connectors.kafka.config import producer_config
 from connectors.kafka.errors import AUTHENTICATION_CODES, error_of, is_passing, translate
 from connectors.kafka.link import KafkaLink
@@ -48,14 +50,15 @@ class Producer:
             Rejected: too large. Retryable, Misconfigured, Fatal: the first failed delivery of earlier records.
         """
         client = self._opened()
-        client.poll(0)
+        self._poll(client, 0)
         self._raise_latched()
         self._enqueue(client, record, timeout_s, None)
 
     def flush(self, timeout_s: float) -> None:
         """Return when everything sent is acknowledged. Raises: Retryable after `timeout_s`, and what `send` raises."""
         client = self._opened()
-        remaining = client.flush(timeout_s)
+        with self._translated("flushing"):
+            remaining = client.flush(timeout_s)
         self._raise_latched()
         if remaining:
             message = f"{remaining} records are not acknowledged by Kafka at {self._link.bootstrap} after {timeout_s:g} s"
@@ -73,7 +76,7 @@ class Producer:
         outcome = _Outcome()
         self._enqueue(client, record, timeout_s, outcome.settle)
         while not outcome.is_settled and time.monotonic() < deadline:
-            client.poll(max(0.0, min(POLL_S, deadline - time.monotonic())))
+            self._poll(client, max(0.0, min(POLL_S, deadline - time.monotonic())))
         if not outcome.is_settled:
             message = f"{record.topic}: no acknowledgement from Kafka in {timeout_s:g} s; the record may still arrive"
             raise self._login_refused() or Retryable(message)
@@ -86,9 +89,10 @@ class Producer:
         """Wait `timeout_s` for what is queued, give up the rest, release the connections. Never raises."""
         with self._lock:
             client, self._client = self._client, None
-        if client is not None and client.flush(timeout_s):
-            client.purge()
-            client.flush(CLOSE_TIMEOUT_S)
+        with suppress(KafkaException):
+            if client is not None and client.flush(timeout_s):
+                client.purge()
+                client.flush(CLOSE_TIMEOUT_S)
         self._sending.close()
 
     def _opened(self) -> Client:
@@ -97,11 +101,20 @@ class Producer:
                 self._client = Client({**producer_config(self._link), "error_cb": self._on_error})
             return self._client
 
-    def _enqueue(self, client: Client, record: OutRecord, timeout_s: float, then: Any) -> None:
-        try:
+    def _enqueue(self, client: Client, record: OutRecord, timeout_s: float, then: OnDelivery | None) -> None:
+        with self._translated(f"sending to {record.topic}"):
             self._sending.enqueue(client, record, timeout_s, then)
+
+    def _poll(self, client: Client, timeout_s: float) -> None:
+        with self._translated("serving delivery reports"):
+            client.poll(timeout_s)
+
+    @contextmanager
+    def _translated(self, doing: str) -> Iterator[None]:
+        try:
+            yield
         except KafkaException as exc:
-            raise translate(error_of(exc), f"sending to {record.topic}") from exc
+            raise translate(error_of(exc), doing) from exc
 
     def _raise_latched(self) -> None:
         failure = self._sending.take_failure()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -28,7 +29,7 @@ from connectors.kafka.link import KafkaLink
 from connectors.kafka.locks import WriterLock
 from connectors.kafka.outage import OutageLog
 from connectors.kafka.records import OutRecord
-from schemas.errors import RagError, Retryable
+from schemas.errors import Misconfigured, RagError, Rejected, Retryable
 
 OPEN_TIMEOUT_S: Final = 60.0
 # One call into the client: short, so that `stop` is noticed.
@@ -83,12 +84,16 @@ class TransactionalWriter:
                 producer.init_transactions(min(CALL_S, timeout_s))
                 break
             except KafkaException as exc:
+                # init_transactions() itself doesn't serve the callback that hears of a refused login.
+                producer.poll(0)
                 self._wait_to_open(error_of(exc), deadline, timeout_s, exc)
         self._outage.recovered()
         self._producer = producer
 
     def commit(self, records: Sequence[OutRecord], *, before_commit: Callable[[], None] | None = None) -> None:
         """Write `records` in one transaction: all of them once, or none. Waits for Kafka as long as that takes.
+
+        Readers see them a few milliseconds after this returns; `read_to_end` after a successor's `open` sees them all.
 
         `before_commit` is called when all are queued and nothing is committed yet (chaos tests strike there).
 
@@ -185,9 +190,10 @@ class TransactionalWriter:
 
     def _judge(self, error: KafkaError, exc: KafkaException) -> Exception:
         """What to raise for an error that ends the attempt."""
-        if error.fatal() or error.code() in FENCED_CODES:
+        if error.fatal() or (error.code() in FENCED_CODES and not error.txn_requires_abort()):
+            # The client has given up for good, whatever the reason: another one and the log's word mend all of them.
             self._drop()
-            return translate(error, self._doing("writing a batch"))
+            return ProducerFenced(self._doing(f"writing a batch: {error.name()}: {error.str()}"))
         # The client's word for it is "erroneous state"; the delivery that failed says why.
         return _MustAbort(self._sending.failure or error)
 
@@ -227,8 +233,10 @@ class TransactionalWriter:
         if producer is not None:
             # Not close(): that would wait for a broker which may be away. The broker ends what is open by timeout, or
             # when the next writer opens.
-            producer.purge()
-            producer.poll(0)
+            with suppress(KafkaException):
+                # A fenced client repeats its fatal error to every call.
+                producer.purge()
+                producer.poll(0)
 
     def _doing(self, what: str) -> str:
         return f"{self.transactional_id}: {what}"
@@ -244,4 +252,4 @@ def _is_worth_repeating(error: KafkaError) -> bool:
 
 def _is_of_the_batch(error: KafkaError) -> bool:
     """Whether the same records would fail again, however often."""
-    return not isinstance(translate(error, ""), Retryable) and error.code() not in (KafkaError._STATE, KafkaError.UNKNOWN)
+    return isinstance(translate(error, ""), (Rejected, Misconfigured))

@@ -1,7 +1,7 @@
 """Keys must land where every other Kafka client puts them, or two lanes would work on one document."""
 
 import pytest
-from aiokafka.partitioner import murmur2  # type: ignore[import-untyped]
+from aiokafka.partitioner import murmur2
 from hypothesis import given
 from hypothesis import strategies as st
 
