@@ -6,13 +6,40 @@ Strict: an unknown field, a wrong type or an unknown `schema_version` is rejecte
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hashlib
 from typing import Annotated, Final, Literal, Self
 
 import orjson
-from pydantic import Base64Bytes, Field, model_validator
+from pydantic import (
+    BeforeValidator,
+    Discriminator,
+    Field,
+    PlainSerializer,
+    Tag,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WithJsonSchema,
+    WrapValidator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
-from schemas.wire import DEFAULT_INDEX, SCHEMA_VERSION, Acl, DocId, IndexName, Line, Moment, Strict, Text, Version, to_ms
+from schemas.wire import (
+    DEFAULT_INDEX,
+    ONE_LINE,
+    SCHEMA_VERSION,
+    Acl,
+    DocId,
+    IndexName,
+    Moment,
+    Strict,
+    Text,
+    Version,
+    at_most,
+    to_ms,
+)
 
 MAX_TITLE_LENGTH: Final = 512
 MAX_URI_LENGTH: Final = 2048
@@ -24,18 +51,47 @@ MAX_TTL_SECONDS: Final = 100 * 366 * 24 * 3600
 MediaType = Annotated[str, Field(pattern=r"^[a-z0-9.+-]+/[a-z0-9.+-]+$", max_length=128)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
-MetadataString = Annotated[Line, Field(max_length=MAX_METADATA_STRING)]
+
+def _metadata_value(value: object, inner: ValidatorFunctionWrapHandler) -> object:
+    try:
+        return inner(value)
+    except ValidationError:
+        msg = "must be a line of text, a finite number, true or false, or a list of lines (limits: docs/publishing.md)"
+        msg_0 = "metadata_value"
+        raise PydanticCustomError(msg_0, msg) from None
+
+
+MetadataString = Annotated[str, Field(max_length=MAX_METADATA_STRING), ONE_LINE]
 MetadataNumber = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 MetadataInt = Annotated[int, Field(strict=True, ge=-(2**53) + 1, le=2**53 - 1)]
-MetadataValue = (
-    Annotated[bool, Field(strict=True)]
-    | MetadataInt
-    | MetadataNumber
-    | MetadataString
-    | Annotated[tuple[MetadataString, ...], Field(max_length=MAX_METADATA_LIST)]
-)
+MetadataStrings = Annotated[tuple[MetadataString, ...], Field(max_length=MAX_METADATA_LIST), at_most(MAX_METADATA_LIST)]
+MetadataValue = Annotated[
+    Annotated[bool, Field(strict=True)] | MetadataInt | MetadataNumber | MetadataString | MetadataStrings,
+    WrapValidator(_metadata_value),
+]
 MetadataKey = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,63}$")]
-Metadata = Annotated[dict[MetadataKey, MetadataValue], Field(max_length=MAX_METADATA_KEYS)]
+Metadata = Annotated[dict[MetadataKey, MetadataValue], Field(max_length=MAX_METADATA_KEYS), at_most(MAX_METADATA_KEYS)]
+
+
+def _from_base64(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return base64.b64decode(value.translate(_URL_SAFE), validate=True)
+    except (binascii.Error, ValueError) as exc:
+        msg = "must be base64, padded, without line breaks"
+        msg_0 = "base64"
+        raise PydanticCustomError(msg_0, msg) from exc
+
+
+_URL_SAFE = str.maketrans("-_", "+/")
+FileBytes = Annotated[
+    bytes,
+    BeforeValidator(_from_base64),
+    PlainSerializer(lambda data: base64.b64encode(data).decode(), return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "contentEncoding": "base64"}),
+]
+"""Bytes in Python; on the wire base64 in the standard alphabet (the URL-safe one is read, too)."""
 
 
 class InlineText(Strict):
@@ -51,7 +107,7 @@ class InlineText(Strict):
 class InlineBytes(Strict):
     """Content as base64 of a file's bytes: PDF, DOCX, PPTX, XLSX, HTML, EPUB, CSV, notebooks, text."""
 
-    base64: Base64Bytes
+    base64: FileBytes
     media_type: MediaType
 
     def identity(self) -> bytes:
@@ -61,7 +117,7 @@ class InlineBytes(Strict):
 class ContentReference(Strict):
     """Content at an immutable place: its hash travels with it, so that what is read late is what was meant."""
 
-    uri: Annotated[Line, Field(min_length=1, max_length=MAX_URI_LENGTH, pattern=r"^[a-z][a-z0-9+.-]*:")]
+    uri: Annotated[str, Field(max_length=MAX_URI_LENGTH, pattern=r"^[a-z][a-z0-9+.-]*:"), ONE_LINE]
     sha256: Sha256
     media_type: MediaType
 
@@ -69,7 +125,20 @@ class ContentReference(Strict):
         return b"sha256\x00" + self.media_type.encode() + b"\x00" + bytes.fromhex(self.sha256)
 
 
-DocumentContent = InlineText | InlineBytes | ContentReference
+_KINDS: Final[dict[type[object], str]] = {InlineText: "text", InlineBytes: "base64", ContentReference: "uri"}
+
+
+def _kind(value: object) -> str | None:
+    if not isinstance(value, dict):
+        return _KINDS.get(type(value))
+    given = [kind for kind in _KINDS.values() if kind in value]
+    return given[0] if len(given) == 1 else None
+
+
+DocumentContent = Annotated[
+    Annotated[InlineText, Tag("text")] | Annotated[InlineBytes, Tag("base64")] | Annotated[ContentReference, Tag("uri")],
+    Discriminator(_kind, "content_kind", "must be an object that holds exactly one of `text`, `base64` and `uri`"),
+]
 
 
 class DocumentChange(Strict):
@@ -87,11 +156,11 @@ class DocumentChange(Strict):
     index: IndexName = Field(DEFAULT_INDEX, description="The index the document belongs to.")
     version: Version | None = Field(None, description="The producer's version; rises with every change.")
     event_time: Moment | None = Field(None, description="When the change happened. Default: the Kafka timestamp.")
-    title: Annotated[Line, Field(max_length=MAX_TITLE_LENGTH)] | None = Field(
+    title: Annotated[str, Field(max_length=MAX_TITLE_LENGTH), ONE_LINE] | None = Field(
         None, description="Shown in citations. Default: the first heading, else doc_id."
     )
     content: DocumentContent | None = Field(None, description="Text, base64 bytes or an immutable reference.")
-    source_uri: Annotated[Line, Field(max_length=MAX_URI_LENGTH)] | None = Field(
+    source_uri: Annotated[str, Field(max_length=MAX_URI_LENGTH), ONE_LINE] | None = Field(
         None, description="Where a person finds the document; shown in citations."
     )
     acl: Acl | None = Field(
@@ -105,7 +174,8 @@ class DocumentChange(Strict):
 
     @model_validator(mode="after")
     def _fields_fit_the_op(self) -> Self:
-        given = self.model_fields_set
+        # Serializers of other languages write null, or an empty map, for what is not set: that counts as left out.
+        given = {name for name in self.model_fields_set if getattr(self, name) not in (None, {})}
         if self.op == "upsert" and self.content is None:
             msg = "an upsert needs `content`; use op `access` to change only who may read"
             raise ValueError(msg)
@@ -117,10 +187,10 @@ class DocumentChange(Strict):
         if self.op == "delete" and given & {"acl", "expires_at", "ttl_seconds"}:
             msg = "a delete can't carry acl, expires_at or ttl_seconds"
             raise ValueError(msg)
-        if self.op == "access" and self.acl is None and not self.carries_expiry:
+        if self.op == "access" and not given & {"acl", "expires_at", "ttl_seconds"}:
             msg = "an access change needs `acl`, `expires_at` or `ttl_seconds`"
             raise ValueError(msg)
-        if self.ttl_seconds is not None and "expires_at" in given:
+        if given >= {"expires_at", "ttl_seconds"}:
             msg = "give either expires_at or ttl_seconds, not both"
             raise ValueError(msg)
         return self

@@ -149,7 +149,7 @@ def fold(states: Iterable[DocumentState]) -> DocumentState:
     return reduce(join, states, EMPTY)
 
 
-def effect_of(  # noqa: PLR0913  one keyword per register
+def effect_of(
     *,
     version: int,
     deletes: bool = False,

@@ -1,6 +1,6 @@
 """Writes the published form of the contracts: JSON Schemas and an AsyncAPI document, under schemas/published/.
 
-`python -m schemas.publish` writes them, `--check` says which are not current. They are committed, for systems that don't run Python.
+`python -m schemas.publish` writes them, `--check` says which are not current. They are committed: not every system runs Python.
 """
 
 from __future__ import annotations
@@ -105,9 +105,15 @@ def _message(model: type[BaseModel] | None, about: str) -> dict[str, Any]:
             "summary": about,
             "contentType": "application/octet-stream",
             "headers": {"type": "object", "properties": headers},
+            "bindings": _key_binding("Source position: topic/partition/offset."),
         }
     payload = {"$ref": f"#/components/schemas/{model.__name__}"}
-    return {"name": model.__name__, "summary": about, "payload": payload}
+    key = "The document's doc_id." if model is DocumentChange else "The query_id."
+    return {"name": model.__name__, "summary": about, "payload": payload, "bindings": _key_binding(key)}
+
+
+def _key_binding(about: str) -> dict[str, Any]:
+    return {"kafka": {"key": {"type": "string", "description": about}}}
 
 
 def _json(value: object) -> str:

@@ -11,7 +11,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field
 
 from schemas.acl import MAX_ALLOW_LIST
-from schemas.wire import SCHEMA_VERSION, Growing, IndexName, Line, Moment, Principal, Strict, Text, Version
+from schemas.wire import ONE_LINE, SCHEMA_VERSION, Growing, IndexName, Line, Moment, Principal, Strict, Text, Version, at_most
 
 MAX_QUESTION_LENGTH: Final = 4_000
 MAX_QUERY_ID_LENGTH: Final = 128
@@ -22,7 +22,7 @@ MAX_TOKENS: Final = 64
 UNKNOWN_ANSWER: Final = "I don't know based on the available knowledge."
 """What is said, word for word, when nothing retrieved supports an answer."""
 
-QueryId = Annotated[Line, Field(min_length=1, max_length=MAX_QUERY_ID_LENGTH)]
+QueryId = Annotated[str, Field(min_length=1, max_length=MAX_QUERY_ID_LENGTH), ONE_LINE]
 Mode = Literal["hybrid", "vector", "keyword", "cached", "no_retrieval", "static"]
 Outcome = Literal["answered", "unknown", "rejected", "expired", "failed"]
 
@@ -33,16 +33,20 @@ class QueryRequest(Strict):
     schema_version: Literal[1] = SCHEMA_VERSION
     query_id: QueryId = Field(description="Chosen by the asker; the answer carries it.")
     question: Annotated[Text, Field(min_length=1, max_length=MAX_QUESTION_LENGTH)]
-    principals: Annotated[tuple[Principal | Literal["role:operator"], ...], Field(max_length=MAX_ALLOW_LIST)] = Field(
-        (), description="Who asks: `user:…`, `group:…`. Everyone has `*`."
+    principals: Annotated[
+        tuple[Principal | Literal["role:operator"], ...], Field(max_length=MAX_ALLOW_LIST), at_most(MAX_ALLOW_LIST)
+    ] = Field((), description="Who asks: `user:…`, `group:…`. Everyone has `*`.")
+    indexes: Annotated[tuple[IndexName, ...], Field(max_length=MAX_INDEXES), at_most(MAX_INDEXES)] = Field(
+        (), description="Default: all."
     )
-    indexes: Annotated[tuple[IndexName, ...], Field(max_length=MAX_INDEXES)] = Field((), description="Default: all.")
     passages: Annotated[int, Field(ge=1, le=MAX_PASSAGES)] = Field(5, description="Passages to base the answer on, at most.")
     deadline: Moment | None = Field(None, description="After this moment the answer is `expired`.")
-    after: Annotated[tuple[Line, ...], Field(max_length=MAX_TOKENS)] = Field(
+    after: Annotated[tuple[Line, ...], Field(max_length=MAX_TOKENS), at_most(MAX_TOKENS)] = Field(
         (), description="Read-your-writes tokens: answer only from a view that has these changes."
     )
-    reply_to: Annotated[Line, Field(max_length=249)] | None = Field(None, description="Answer topic, if the operator allows it.")
+    reply_to: Annotated[str, Field(max_length=249), ONE_LINE] | None = Field(
+        None, description="Answer topic, if the operator allows it."
+    )
     explain: bool = Field(False, description="Add how the answer was found.")
 
 

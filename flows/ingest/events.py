@@ -1,29 +1,38 @@
 """Bytes to typed events, the first step of the lane. Pure: what can't be decoded is a value, never an exception.
 
-A rejected message still narrows: if it names its document, its version and an ACL, that ACL (and an earlier end) applies to
-what is shown, because its producer meant it to; its content does not.
+A rejected message still narrows: if it names its document and its version, its ACL and an earlier end apply to what is shown,
+because its producer meant them to; its content does not.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
+from typing import Any, TypeVar
 
 import orjson
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import from_json
 
 from connectors.kafka.records import Record
-from schemas.acl import AllowList, allow_list, is_principal
+from schemas.acl import MAX_ALLOW_LIST, AllowList, allow_list, is_principal
 from schemas.dead_letters import DeadLetter
-from schemas.documents import DocumentChange
+from schemas.documents import MAX_TTL_SECONDS, DocumentChange
 from schemas.errors import Rejected
 from schemas.index import DocKey, SourcePosition
-from schemas.join import DocumentState, effect_of
+from schemas.join import DocumentState, effect_of, join
 from schemas.settings import IndexSettings
-from schemas.wire import MAX_DOC_ID_LENGTH, MAX_VERSION, parse, to_ms
+from schemas.wire import DEFAULT_INDEX, MAX_VERSION, DocId, Moment, parse, to_ms
 
 INDEX_HEADER = "rag-index"
 VERSION_HEADER = "rag-version"
+T = TypeVar("T")
+
+MAX_VERSION_DIGITS = len(str(MAX_VERSION))
+
+_DOC_ID: TypeAdapter[str] = TypeAdapter(DocId)
+_MOMENT: TypeAdapter[datetime] = TypeAdapter(Moment)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,22 +121,24 @@ def _attempts(record: Record) -> int:
 
 def _null_delete(record: Record, indexes: Mapping[str, IndexSettings]) -> DocumentChange:
     """A null value deletes the document its key names (Kafka's own tombstone)."""
-    headers = dict(record.headers)
-    index = headers.get(INDEX_HEADER, b"").decode(errors="replace")
-    if not index:
-        if len(indexes) > 1:
-            names = ", ".join(sorted(indexes))
-            msg = "index_missing"
-            raise Rejected(msg, f"a null value needs a `{INDEX_HEADER}` header where there are several indexes: {names}")
-        index = next(iter(indexes))
-    version = headers.get(VERSION_HEADER)
+    index = _tombstone_index(record, indexes)
+    if index is None:
+        names = ", ".join(sorted(indexes))
+        msg = "index_missing"
+        raise Rejected(msg, f"a null value needs a `{INDEX_HEADER}` header where there are several indexes: {names}")
+    version = dict(record.headers).get(VERSION_HEADER)
     fields: dict[str, Any] = {"op": "delete", "doc_id": _key_text(record), "index": index}
     if version is not None:
-        if not version.isdigit():
+        if not version.isdigit() or len(version) > MAX_VERSION_DIGITS:
             msg = "invalid"
-            raise Rejected(msg, f"header `{VERSION_HEADER}` must be a whole number, not {version[:40]!r}")
+            raise Rejected(msg, f"header `{VERSION_HEADER}` must be a whole number up to 2**53 - 1, not {version[:40]!r}")
         fields["version"] = int(version)
     return parse(DocumentChange, orjson.dumps(fields))
+
+
+def _tombstone_index(record: Record, indexes: Mapping[str, IndexSettings]) -> str | None:
+    named = dict(record.headers).get(INDEX_HEADER, b"").decode(errors="replace")
+    return named or (next(iter(indexes)) if len(indexes) == 1 else None)
 
 
 def _key_text(record: Record) -> str:
@@ -177,39 +188,57 @@ def _version(change: DocumentChange, time_ms: int, settings: IndexSettings, now_
 
 
 def _salvage(record: Record, indexes: Mapping[str, IndexSettings], now_ms: int) -> tuple[DocKey | None, DocumentState | None]:
-    """What a rejected message still says about its document: that a version failed, and whom it would have let read."""
-    try:
-        wire = orjson.loads(record.value or b"")
-    except orjson.JSONDecodeError:
-        return None, None
-    if not isinstance(wire, dict):
-        return None, None
-    doc_id, index = wire.get("doc_id"), wire.get("index", next(iter(indexes)) if len(indexes) == 1 else "docs")
-    if not isinstance(doc_id, str) or not 0 < len(doc_id) <= MAX_DOC_ID_LENGTH or record.key != doc_id.encode(errors="replace"):
-        return None, None
+    """What a rejected message still says about its document: that a version failed, and whom and how long it would have let read.
+
+    All of it narrows: above the shown content's version, access and ends only take away.
+    """
+    wire = _fields(record, indexes)
+    doc_id = _valid(_DOC_ID, wire.get("doc_id"))
+    index = wire.get("index", DEFAULT_INDEX)
     settings = indexes.get(index) if isinstance(index, str) else None
-    version = _salvaged_version(wire, record, settings, now_ms)
-    if settings is None or version is None:
+    if doc_id is None or settings is None or record.key != doc_id.encode():
         return None, None
-    allow = _salvaged_allow(wire)
-    return DocKey(index, doc_id), effect_of(version=version, allow=allow, failed=True)
+    event_ms = _salvaged_time(wire, record)
+    version = _salvaged_version(wire, event_ms, settings, now_ms)
+    if version is None:
+        return None, None
+    narrowed = effect_of(version=version, allow=_salvaged_allow(wire), failed=True)
+    ends = _salvaged_end(wire, event_ms)
+    if ends is not None:
+        narrowed = join(narrowed, effect_of(version=version, carries_expiry=True, expires_at_ms=ends))
+    return DocKey(index, doc_id), narrowed
 
 
-def _salvaged_version(wire: dict[str, Any], record: Record, settings: IndexSettings | None, now_ms: int) -> int | None:
-    if settings is None:
+def _fields(record: Record, indexes: Mapping[str, IndexSettings]) -> dict[str, Any]:
+    """The message's fields as they came; none where it is no JSON object. Read by the parser that rejected it."""
+    if record.value is None:
+        index = _tombstone_index(record, indexes)
+        return {} if index is None else {"op": "delete", "doc_id": (record.key or b"").decode(errors="replace"), "index": index}
+    try:
+        wire = from_json(record.value)
+    except ValueError:
+        return {}
+    return wire if isinstance(wire, dict) else {}
+
+
+def _valid(adapter: TypeAdapter[T], value: object) -> T | None:
+    try:
+        return adapter.validate_python(value)
+    except ValidationError:
         return None
+
+
+def _salvaged_time(wire: dict[str, Any], record: Record) -> int:
+    # An event time that can't be read is replaced by the broker's: the failure is at least that new.
+    stamp = _valid(_MOMENT, wire.get("event_time"))
+    return to_ms(stamp) if stamp is not None else record.timestamp_ms
+
+
+def _salvaged_version(wire: dict[str, Any], event_ms: int, settings: IndexSettings, now_ms: int) -> int | None:
     if settings.versions == "producer":
         version = wire.get("version")
         return version if type(version) is int and 0 <= version <= MAX_VERSION else None
-    # An event time that can't be read is replaced by the broker's: the failure is at least that new.
-    try:
-        stamp = parse(
-            DocumentChange, orjson.dumps({"op": "delete", "doc_id": "x", "event_time": wire.get("event_time")})
-        ).event_time
-    except Rejected:
-        stamp = None
-    time_ms = to_ms(stamp) if stamp is not None else record.timestamp_ms
-    return time_ms if 0 <= time_ms <= now_ms + settings.max_future_skew_s * 1000 else None
+    return event_ms if 0 <= event_ms <= now_ms + settings.max_future_skew_s * 1000 else None
 
 
 def _salvaged_allow(wire: dict[str, Any]) -> AllowList | None:
@@ -218,4 +247,13 @@ def _salvaged_allow(wire: dict[str, Any]) -> AllowList | None:
     acl = wire.get("acl")
     if not isinstance(acl, list):
         return None
-    return allow_list(name for name in acl if isinstance(name, str) and is_principal(name))
+    return allow_list(name for name in acl[:MAX_ALLOW_LIST] if isinstance(name, str) and is_principal(name))
+
+
+def _salvaged_end(wire: dict[str, Any], event_ms: int) -> int | None:
+    ends = _valid(_MOMENT, wire.get("expires_at"))
+    ttl_s = wire.get("ttl_seconds")
+    if type(ttl_s) is int and 1 <= ttl_s <= MAX_TTL_SECONDS:
+        by_ttl = event_ms + ttl_s * 1000
+        return min(by_ttl, to_ms(ends)) if ends is not None else by_ttl
+    return to_ms(ends) if ends is not None else None
