@@ -1,0 +1,189 @@
+"""What a snapshot says of a document, as plain values that stay what they are: scripts read them. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+from query_api.view.access import hides, narrowed
+from query_api.view.records import DocumentCard
+from query_api.view.snapshot import ViewSnapshot
+from schemas.acl import OPERATOR_ONLY, AllowList
+from schemas.floors import NO_FLOOR
+from schemas.index import DocKey, SourcePosition
+from schemas.join import NEVER, DocumentState
+from schemas.settings import Settings
+
+Status = Literal["live", "expired", "deleted", "pending"]
+"""pending: something of it is known (its rights, say), but no text is shown: still on its way, or a dead letter."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkReport:
+    """One passage, with its row in the vector store."""
+
+    position: int
+    start: int
+    end: int
+    digest: str
+    row_id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentReport:
+    """A document as the index has it.
+
+    Attributes:
+        version: of the shown content, else the newest that any register holds.
+        acl: lists that a reader must be on, all of them; [] in it is nobody but the operator.
+        content_hash: the content register's digest, which an upsert is compared with.
+        failed_version: a newer version that became a dead letter; the shown text is older than its producer meant.
+        source, content_source: [partition, offset] of the event of the last record, and of the one with the text.
+        narrowed_ahead: a delete or a revocation of the express lane holds already, before the write path has come to it.
+    """
+
+    doc_id: str
+    index: str
+    version: int
+    status: Status
+    deleted: bool
+    acl: tuple[AllowList, ...]
+    expires_at_ms: int | None
+    content_hash: str | None
+    failed_version: int | None
+    source: SourcePosition | None
+    content_source: SourcePosition | None
+    narrowed_ahead: bool
+    chunk_count: int
+    title: str = ""
+    source_uri: str | None = None
+    media_type: str = ""
+    metadata: dict[str, object] = field(default_factory=dict)
+    event_time_ms: int | None = None
+    written_at_ms: int | None = None
+    superseded: tuple[str, ...] = ()
+    chunks: tuple[ChunkReport, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What is in an index. `chunks` and `documents` are of live documents only."""
+
+    documents: int
+    chunks: int
+    deleted: int
+    expired: int
+    pending: int
+
+
+def report(snapshot: ViewSnapshot, key: DocKey, settings: Settings, now_ms: int) -> DocumentReport | None:
+    """All that is known of one document; None when the log never heard of it."""
+    card = snapshot.card(key)
+    if card is None:
+        return None
+    document = snapshot.document(key)
+    if document is None:
+        return _without_text(snapshot, card, settings, now_ms)
+    entry, state, floor = document.entry, card.state, snapshot.floor(key)
+    return DocumentReport(
+        doc_id=key.doc_id,
+        index=key.index,
+        version=document.version,
+        status=_status(state, is_shown=True, now_ms=now_ms),
+        deleted=False,
+        acl=document.allow_lists,
+        expires_at_ms=document.expires_at_ms,
+        content_hash=state.content.digest if state.content else None,
+        failed_version=_set(state.failed),
+        source=entry.source,
+        content_source=entry.content_source,
+        narrowed_ahead=floor != NO_FLOOR,
+        chunk_count=len(entry.chunks),
+        title=entry.title,
+        source_uri=entry.source_uri,
+        media_type=entry.media_type,
+        metadata=dict(entry.metadata),
+        event_time_ms=entry.event_time_ms,
+        written_at_ms=entry.written_at_ms,
+        superseded=entry.superseded,
+        chunks=tuple(
+            ChunkReport(position, span.start, span.end, span.digest, span.row_id, document.passage(position))
+            for position, span in enumerate(entry.chunks)
+        ),
+    )
+
+
+def _without_text(snapshot: ViewSnapshot, card: DocumentCard, settings: Settings, now_ms: int) -> DocumentReport:
+    key, state, floor = card.key, card.state, snapshot.floor(card.key)
+    status: Status = "deleted" if hides(floor, state) else _status(state, is_shown=False, now_ms=now_ms)
+    sources = [head.source for lane in card.lanes.values() for head in (lane.manifest, lane.seen) if head.source is not None]
+    return DocumentReport(
+        doc_id=key.doc_id,
+        index=key.index,
+        version=state.version,
+        status=status,
+        deleted=status == "deleted",
+        acl=narrowed(floor, state, settings.missing_allow_lists.get(key.index, OPERATOR_ONLY)),
+        expires_at_ms=state.expires_at_ms(),
+        content_hash=state.content.digest if state.content else None,
+        failed_version=_set(state.failed),
+        source=max(sources, default=None),
+        content_source=None,
+        narrowed_ahead=floor != NO_FLOOR,
+        chunk_count=0,
+    )
+
+
+def find(snapshot: ViewSnapshot, doc_id: str, index: str | None, settings: Settings) -> list[DocKey]:
+    """The documents of that name: of one index, or of any."""
+    names = [index] if index is not None else list(settings.indexes)
+    found = [key for name in names if snapshot.card(key := DocKey(name, doc_id)) is not None]
+    if found or index is not None:
+        return found
+    # In an index that these settings don't name.
+    return [key for key in snapshot.keys() if key.doc_id == doc_id]  # noqa: SIM118  no dict
+
+
+def counts(snapshot: ViewSnapshot, now_ms: int) -> dict[str, Counts]:
+    """By index; reads no texts."""
+    tallies: dict[str, Counter[str]] = {}
+    for key in snapshot.keys():  # noqa: SIM118  no dict
+        card = snapshot.card(key)
+        if card is None:
+            continue
+        state = card.state
+        shown = card.shown(state)
+        status = _status(state, is_shown=shown is not None, now_ms=now_ms)
+        tally = tallies.setdefault(key.index, Counter())
+        tally[status] += 1
+        if shown is not None and status == "live":
+            tally["chunks"] += shown.chunks
+    return {
+        index: Counts(tally["live"], tally["chunks"], tally["deleted"], tally["expired"], tally["pending"])
+        for index, tally in sorted(tallies.items())
+    }
+
+
+def reports(snapshot: ViewSnapshot, settings: Settings, now_ms: int, index: str | None = None) -> Iterator[DocumentReport]:
+    """Every document, one at a time, in no order that means anything."""
+    for key in snapshot.keys():  # noqa: SIM118  no dict
+        if index is None or key.index == index:
+            found = report(snapshot, key, settings, now_ms)
+            if found is not None:
+                yield found
+
+
+def _status(state: DocumentState, *, is_shown: bool, now_ms: int) -> Status:
+    if state.content is not None and state.is_expired(now_ms):
+        return "expired"
+    if is_shown:
+        return "live"
+    is_deleted = state.content is None and state.deleted != NEVER and state.failed == NEVER
+    return "deleted" if is_deleted else "pending"
+
+
+def _set(version: int) -> int | None:
+    return version if version != NEVER else None

@@ -1,0 +1,108 @@
+"""Where changes go: the door of an `up` that runs, or Kafka."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import Final, Protocol
+
+from connectors.kafka import OutRecord, Producer
+from ragstream.embedded.door import deliver
+from ragstream.embedded.intake import MAX_EVENT_BYTES as MAX_EMBEDDED_EVENT_BYTES
+from ragstream.reach import Reach
+from schemas.documents import DocumentChange
+from schemas.errors import Retryable
+from schemas.settings import MIB
+
+FLUSH_TIMEOUT_S: Final = 60.0
+FLUSH_STEP_S: Final = 1.0
+DOOR_BYTES: Final = 16 * MIB
+"""Values in one request: base64 twice over stays below what the door takes."""
+
+
+class Sink(Protocol):
+    """Takes records, in order. Not thread-safe. The caller closes it."""
+
+    max_event_bytes: int
+    """Key and value of one record, at most."""
+
+    def send(self, records: Sequence[OutRecord]) -> int:
+        """Return how many were taken, all of them, once they survive this process. Blocks while the log is behind.
+
+        Raises:
+            Rejected: a record can't be taken. Retryable: nobody answers; records sent again do no harm.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release connections. Never raises."""
+        ...
+
+
+def open_sink(reach: Reach) -> Sink:
+    """The way to publish to what a command has found. Connects on first use."""
+    running = reach.running
+    if running is not None and running.is_embedded_kafka:
+        return DoorSink(running.door, running.token)
+    return KafkaSink(reach)
+
+
+def to_record(change: DocumentChange, topic: str) -> OutRecord:
+    """The change as Kafka carries it: the key is the doc_id."""
+    return OutRecord(topic, change.doc_id.encode(), change.to_bytes())
+
+
+class DoorSink:
+    """Publishes through a running `up`, which journals before it answers."""
+
+    max_event_bytes = MAX_EMBEDDED_EVENT_BYTES
+
+    def __init__(self, url: str, token: str) -> None:
+        self._url = url
+        self._token = token
+
+    def send(self, records: Sequence[OutRecord]) -> int:
+        return sum(deliver(self._url, self._token, part) for part in _parts(records, DOOR_BYTES))
+
+    def close(self) -> None:
+        """Each request has a connection of its own."""
+
+
+class KafkaSink:
+    """Publishes to Kafka, idempotent and in order; what `send` has returned for is acknowledged by all replicas."""
+
+    def __init__(self, reach: Reach) -> None:
+        self.max_event_bytes = reach.settings.kafka.max_message_bytes
+        self._producer = Producer(reach.link)
+
+    def send(self, records: Sequence[OutRecord]) -> int:
+        for record in records:
+            self._producer.send(record)
+        deadline = time.monotonic() + FLUSH_TIMEOUT_S
+        while True:
+            try:
+                # Short steps, so that Ctrl-C is heard.
+                self._producer.flush(FLUSH_STEP_S)
+            except Retryable:
+                if time.monotonic() >= deadline:
+                    raise
+            else:
+                return len(records)
+
+    def close(self) -> None:
+        self._producer.close()
+
+
+def _parts(records: Sequence[OutRecord], max_bytes: int) -> Iterator[list[OutRecord]]:
+    """`records` cut where their values exceed `max_bytes` together."""
+    part: list[OutRecord] = []
+    held = 0
+    for record in records:
+        size = len(record.value or b"")
+        if part and held + size > max_bytes:
+            yield part
+            part, held = [], 0
+        part.append(record)
+        held += size
+    if part:
+        yield part
