@@ -30,6 +30,8 @@ MILVUS_TOKEN_VARIABLE = "RAG_TEST_MILVUS_TOKEN"
 REQUIRE_VARIABLE = "RAG_TEST_REQUIRE_SERVERS"
 
 SERVER_MARKS = ("kafka", "redis", "milvus")
+# What must be there where servers are required; `node` is set by hand on tests that run a program of npm's.
+REQUIRED_MARKS = (*SERVER_MARKS, "node")
 MAX_NAME_LENGTH = 48
 
 S = TypeVar("S", bound=ServerProcess)
@@ -57,8 +59,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Where servers are required, whatever skips a test that needs one makes it fail."""
     report = yield
-    needs_server = any(item.get_closest_marker(mark) for mark in SERVER_MARKS)
-    if report.skipped and needs_server and _is_required() and not hasattr(report, "wasxfail"):
+    is_needed = any(item.get_closest_marker(mark) for mark in REQUIRED_MARKS)
+    if report.skipped and is_needed and _is_required() and not hasattr(report, "wasxfail"):
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
         report.outcome = "failed"
         report.longrepr = f"skipped although {REQUIRE_VARIABLE} is set: {reason}"
