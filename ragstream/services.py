@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,16 +13,24 @@ from functools import cache
 from typing import Final
 
 import structlog
-from connectors.milvus import VectorStore, create_vector_store
 from prometheus_client import REGISTRY
 
 from connectors.embedding import Embedder, create_cache, create_embedder
 from connectors.kafka import KafkaLink
+from connectors.milvus import VectorStore, create_vector_store
 from connectors.observability import HealthServer, start_health_server
 from connectors.parsing import FileParser
 from flows.express import ExpressLane
 from flows.ingest.run import run_ingest
 from flows.ingest.runtime import IngestRuntime, Parts
+from query_api.answer import ExtractiveAnswerer
+from query_api.metrics import QueryMetrics
+from query_api.pipeline import AnswerPipeline
+from query_api.retrieval import Retriever
+from query_api.serving import serve
+from query_api.stopping import StopSignal
+from query_api.view import IndexView, KafkaViewLog
+from schemas.errors import Retryable
 from schemas.settings import Settings
 
 JOIN_TIMEOUT_S: Final = 60.0
@@ -46,7 +55,7 @@ class IngestService:
         threads, addresses, process: as Bytewax has them.
     """
 
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self,
         settings: Settings,
         where: Where,
@@ -153,7 +162,8 @@ class QueryService:
         self._store = create_vector_store(settings, where.milvus_uri)
         self.view = IndexView(settings, KafkaViewLog(where.link))
         self._metrics = _query_metrics()
-        self.pipeline = AnswerPipeline(settings, self.view, self._store, self._embedder, self._metrics)
+        self._retriever = Retriever(settings, self._store, lambda: self.view.keyword, self._embedder)
+        self.pipeline = AnswerPipeline(settings, self.view, self._retriever, ExtractiveAnswerer(), self._metrics)
         self._stop = StopSignal()
         self._started = threading.Event()
         self._ended = threading.Event()
@@ -196,6 +206,7 @@ class QueryService:
         self.stop()
         if self._thread is not None:
             self._thread.join(JOIN_TIMEOUT_S)
+        self._retriever.close()
         self.view.stop()
         if self._health is not None:
             self._health.close()

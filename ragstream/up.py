@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import threading
 from contextlib import ExitStack
 from typing import Final
 
 import structlog
-from connectors.milvus import LiteServer
 
 from connectors.embedding import create_embedder
 from connectors.kafka import Backlog, KafkaLink
 from connectors.kafka.embedded import EmbeddedBroker
 from connectors.kafka.topics import create_topics, topic_specs
+from connectors.milvus import LiteServer
 from flows.express.lane import CONSUMER as EXPRESS
 from flows.ingest.runtime import CONSUMER as INGEST
 from query_api.view.log import CONSUMER as VIEW
@@ -100,6 +101,8 @@ class Up:
             link = KafkaLink(kafka, kafka.bootstrap_servers)
             create_topics(link, topic_specs(self._settings))
             return link
+        # The in-process log begins anew with each process, and so must the view of it.
+        shutil.rmtree(self._settings.data_dir / VIEWS_FOLDER, ignore_errors=True)
         broker = EmbeddedBroker()
         self._stack.callback(broker.close)
         bootstrap = broker.start({spec.name: spec.partitions for spec in topic_specs(self._settings)})
