@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from confluent_kafka import (
     IsolationLevel,
+    KafkaError,
     KafkaException,
     TopicCollection,
     TopicPartition,
@@ -14,9 +15,9 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient, OffsetSpec, TopicMetadata  # type: ignore[attr-defined]  # reason: documented there
 
 from connectors.kafka.config import admin_config
-from connectors.kafka.errors import error_of, translate
+from connectors.kafka.errors import AUTHENTICATION_CODES, error_of, translate
 from connectors.kafka.link import KafkaLink
-from schemas.errors import Misconfigured, Retryable
+from schemas.errors import Misconfigured, RagError, Retryable
 
 
 class Metadata:
@@ -27,13 +28,16 @@ class Metadata:
         self._timeout_s = link.kafka.request_timeout_s
         self._lock = threading.Lock()
         self._client: AdminClient | None = None
+        self._refused: KafkaError | None = None
 
     @property
     def client(self) -> AdminClient:
         """The client itself, for what this class doesn't ask."""
         with self._lock:
             if self._client is None:
-                self._client = AdminClient(admin_config(self._link))
+                config = admin_config(self._link)
+                config["error_cb"] = self._on_error
+                self._client = AdminClient(config)
             return self._client
 
     def partitions_of(self, topic: str, timeout_s: float | None = None) -> tuple[int, ...]:
@@ -49,7 +53,7 @@ class Metadata:
 
     def topics(self, timeout_s: float | None = None) -> dict[str, int]:
         """Every topic this user may see, with its number of partitions. Raises: Retryable, Misconfigured."""
-        listed = self._listed(timeout_s or self._timeout_s, f"listing the topics of {self._link.bootstrap}")
+        listed = self._listed(timeout_s or self._timeout_s, "listing the topics")
         return {name: len(topic.partitions) for name, topic in listed.items()}
 
     def _listed(self, timeout_s: float, doing: str) -> dict[str, TopicMetadata]:
@@ -57,7 +61,7 @@ class Metadata:
             # All topics: asked for one by name, a broker may create it.
             return self.client.list_topics(timeout=timeout_s).topics
         except KafkaException as exc:
-            raise translate(error_of(exc), doing) from exc
+            raise self.failed(exc, doing) from exc
 
     def ends(self, topic: str, partitions: Sequence[int], timeout_s: float) -> dict[int, int]:
         """End of what is committed, by partition. Raises: Retryable after `timeout_s`."""
@@ -68,7 +72,7 @@ class Metadata:
             asked = self.client.list_offsets(wanted, isolation_level=level, request_timeout=timeout_s)
             return {place.partition: future.result(timeout_s).offset for place, future in asked.items()}
         except KafkaException as exc:
-            raise translate(error_of(exc), f"asking where {topic} ends") from exc
+            raise self.failed(exc, f"asking where {topic} ends") from exc
         except TimeoutError as exc:
             msg = f"asking where {topic} ends: no answer from Kafka in {timeout_s:g} s"
             raise Retryable(msg) from exc
@@ -84,10 +88,19 @@ class Metadata:
             asked = self.client.describe_topics(TopicCollection([topic]), request_timeout=self._timeout_s)
             return f"{cluster}/{topic}/{asked[topic].result(self._timeout_s).topic_id}"
         except KafkaException as exc:
-            raise translate(error_of(exc), doing) from exc
+            raise self.failed(exc, doing) from exc
         except TimeoutError as exc:
             msg = f"{doing}: no answer from Kafka in {self._timeout_s:g} s"
             raise Retryable(msg) from exc
+
+    def failed(self, exc: KafkaException, doing: str) -> RagError:
+        """What to raise for a question that failed: a refused login, which the client hears of apart, explains it."""
+        self.client.poll(0)
+        return translate(self._refused or error_of(exc), f"{doing} at {self._link.bootstrap}")
+
+    def _on_error(self, error: KafkaError) -> None:
+        if error.code() in AUTHENTICATION_CODES:
+            self._refused = error
 
     def close(self) -> None:
         """Release the connections. Never raises."""

@@ -8,7 +8,6 @@ from typing import NamedTuple
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import ConfigResource, ResourceType  # type: ignore[attr-defined]  # reason: documented there
 
-from connectors.kafka.errors import error_of, translate
 from connectors.kafka.link import KafkaLink
 from connectors.kafka.metadata import Metadata
 from connectors.kafka.topic_specs import (
@@ -56,7 +55,7 @@ def describe(metadata: Metadata, topics: Sequence[str], timeout_s: float) -> dic
         try:
             entries = future.result(timeout_s)
         except KafkaException as exc:
-            raise translate(error_of(exc), doing) from exc
+            raise metadata.failed(exc, doing) from exc
         except TimeoutError as exc:
             msg = f"{doing}: no answer from Kafka in {timeout_s:g} s"
             raise Retryable(msg) from exc
