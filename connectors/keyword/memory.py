@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from connectors.keyword.analysis import TITLE_BOOST, encodable, indexed_text, query_terms, terms_of
+from connectors.keyword.analysis import TITLE_BOOST, indexed_text, query_terms, terms_of
 from connectors.keyword.port import KeywordHit, KeywordPassage
 from schemas.index import DocKey
 
@@ -101,7 +101,7 @@ class MemoryKeywordIndex:
         for passage in passages:
             row = _Row(key, passage.row_id)
             self._text.add(row, terms_of(indexed_text(passage.title, passage.text)))
-            self._title.add(row, terms_of(encodable(passage.title)))
+            self._title.add(row, terms_of(passage.title))
             self._rows.setdefault(key, []).append(row)
 
     def _scored(self, query: str) -> list[KeywordHit]:

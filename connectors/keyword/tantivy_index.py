@@ -17,6 +17,7 @@ from connectors.keyword.analysis import (
     analyzer,
     encodable,
     indexed_text,
+    prepared,
     query_terms,
 )
 from connectors.keyword.errors import KeywordIndexDamaged
@@ -100,7 +101,7 @@ class TantivyIndex:
                 document = Document()
                 document.add_text(_TEXT, indexed_text(passage.title, passage.text))
                 if passage.title:
-                    document.add_text(_TITLE, encodable(passage.title))
+                    document.add_text(_TITLE, prepared(passage.title))
                 document.add_text(_KEY, name)
                 document.add_text(_INDEX, key.index)
                 document.add_text(_ROW, passage.row_id)
