@@ -7,13 +7,16 @@ fetching, committing and producing. Building an app touches no broker.
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Mapping
+from functools import partial
 from typing import Any, Final
 
 import faust
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from faust.transport.drivers import aiokafka as driver
+from mode.threads import WorkerThread
 
 from connectors.kafka.config import EMBEDDED_FETCH_WAIT_MS, MESSAGE_HEADROOM_BYTES, faust_config
+from connectors.kafka.flow_control import Backlog
 from connectors.kafka.link import KafkaLink
 from query_api.messages import QueryMessage
 from query_api.metrics import QueryMetrics
@@ -28,6 +31,8 @@ SESSION_TIMEOUT_S: Final = 10.0
 HEARTBEAT_S: Final = 3.0
 REQUEST_TIMEOUT_S: Final = 30.0
 COMMIT_INTERVAL_S: Final = 0.5
+CONSUMER: Final = "query-worker"
+"""Under this name the embedded broker's producers are held back until queries were answered."""
 BUFFERED_QUERIES: Final = 64
 """Queries taken from Kafka ahead of the pool (Faust: 4096, which grow stale)."""
 
@@ -37,27 +42,44 @@ def build_app(settings: Settings, link: KafkaLink, pipeline: Pipeline, metrics: 
     # Faust makes its folder, but not that one's parents.
     (settings.data_dir / "faust").mkdir(parents=True, exist_ok=True)
     app = faust.App(settings.kafka.query_group, **_options(settings, link))
-    if link.embedded:
-        app.transport = _PromptTransport(app.conf.broker_consumer, app)
-    return QueryApp(app, settings, pipeline, metrics)
+    app.transport = _Transport(app.conf.broker_consumer, app)
+    app.transport.fetch_wait_ms = EMBEDDED_FETCH_WAIT_MS if link.embedded else None
+    if link.backlog is not None:
+        link.backlog.register(settings.kafka.topics.queries, CONSUMER)
+    return QueryApp(app, settings, pipeline, metrics, link.backlog)
 
 
 class QueryApp:
     """A Faust app and the worker behind its one agent."""
 
-    def __init__(self, app: Any, settings: Settings, pipeline: Pipeline, metrics: QueryMetrics) -> None:
+    def __init__(
+        self, app: Any, settings: Settings, pipeline: Pipeline, metrics: QueryMetrics, backlog: Backlog | None = None
+    ) -> None:
         self.app = app
+        self._backlog = backlog
         self._topics: dict[str, Any] = {}
         self.worker = QueryWorker(settings, pipeline, self._send, metrics)
         queries = self._topic(settings.kafka.topics.queries)
         app.agent(queries, concurrency=1, name="queries")(self._consume)
+
+    def give_up(self) -> int:
+        """End queries in flight without an answer or an acknowledgement; returns how many. For a stop that takes too long."""
+        given_up = self.worker.cancel()
+        self.app.consumer.unacked.clear()  # else Faust waits for them for ever
+        return given_up
 
     async def _consume(self, stream: Any) -> None:
         # noack: the worker acknowledges, in order, when the answer is out. Nothing in here may raise: Faust would skip
         # the message and commit past it (faust#604).
         events: AsyncIterable[Any] = stream.noack().events()
         async for event in events:
-            await self.worker.take(Taken(_message(event), event.ack))
+            message = _message(event)
+            await self.worker.take(Taken(message, partial(self._acknowledge, event, message)))
+
+    def _acknowledge(self, event: Any, message: QueryMessage) -> None:
+        event.ack()
+        if self._backlog is not None:
+            self._backlog.progressed(message.topic, CONSUMER, message.source.partition, message.source.offset + 1)
 
     async def _send(self, message: Outgoing) -> None:
         headers = list(message.headers) or None
@@ -127,19 +149,31 @@ def _options(settings: Settings, link: KafkaLink) -> dict[str, Any]:
     }
 
 
-class _PromptConsumerThread(driver.AIOKafkaConsumerThread):
-    """The in-process broker doesn't wake a waiting fetch, and Faust waits 1.5 s: ask again soon."""
+class _DaemonThread(WorkerThread):
+    """Faust's consumer thread would keep the process alive for ever when Kafka is away at the end."""
+
+    def __init__(self, service: Any, **options: Any) -> None:
+        super().__init__(service, **options)
+        self.daemon = True
+
+
+class _ConsumerThread(driver.AIOKafkaConsumerThread):
+    Worker = _DaemonThread
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
-        consumer._fetch_max_wait_ms = EMBEDDED_FETCH_WAIT_MS
+        if transport.fetch_wait_ms is not None:
+            consumer._fetch_max_wait_ms = transport.fetch_wait_ms
         return consumer
 
 
-class _PromptConsumer(driver.Consumer):
-    def _new_consumer_thread(self) -> _PromptConsumerThread:
-        return _PromptConsumerThread(self, loop=self.loop, beacon=self.beacon)
+class _Consumer(driver.Consumer):
+    def _new_consumer_thread(self) -> _ConsumerThread:
+        return _ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
 
-class _PromptTransport(driver.Transport):
-    Consumer = _PromptConsumer
+class _Transport(driver.Transport):
+    """`fetch_wait_ms`: Faust waits 1.5 s and has no setting for it; the in-process broker doesn't wake a waiting fetch."""
+
+    Consumer = _Consumer
+    fetch_wait_ms: int | None = None

@@ -19,6 +19,9 @@ from schemas.settings import Settings
 STOP_GRACE_S: Final = 5.0
 """Beside the deadline of the queries in flight: time for the last commit and for leaving the group."""
 
+LEAVE_GRACE_S: Final = 5.0
+"""After giving up what was late: time for the commit of what was not."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -55,11 +58,14 @@ async def serve(
 
 
 async def _stop(query_app: QueryApp, within_s: float) -> None:
-    """Faust waits for what is in flight without any limit (its drain loop has none); we don't."""
+    """Let what is in flight end, commit, leave the group. Faust's own drain has no limit; here what is late is given up."""
     query_app.worker.stop_retrying()
-    try:
-        async with asyncio.timeout(within_s):
-            await query_app.app.stop()
-    except TimeoutError:
-        _log.warning("query_worker_stopped_late", remedy="unacknowledged queries are answered by the next worker")
-    await query_app.worker.close(within_s=0.1)
+    stopping = asyncio.get_running_loop().create_task(query_app.app.stop())
+    await asyncio.wait([stopping], timeout=within_s)
+    if not stopping.done():
+        _log.warning("query_worker_stops_late", given_up=query_app.give_up(), remedy="the next worker answers them")
+        await asyncio.wait([stopping], timeout=LEAVE_GRACE_S)
+    if not stopping.done():
+        # Kafka is away, most likely: it forgets this member after the session timeout.
+        _log.warning("query_worker_left_without_goodbye")
+        stopping.cancel()

@@ -18,10 +18,6 @@ class TaskPool:
         self._places = asyncio.Semaphore(limit)
         self._running: set[asyncio.Task[None]] = set()
 
-    @property
-    def running(self) -> int:
-        return len(self._running)
-
     async def start(self, work: Coroutine[Any, Any, None]) -> None:
         """Start `work` as soon as there is a place. Its failure is logged: work answers for itself."""
         try:
@@ -33,15 +29,11 @@ class TaskPool:
         self._running.add(task)
         task.add_done_callback(self._ended)
 
-    async def drain(self) -> None:
-        """Wait until everything that was started has ended."""
-        while self._running:
-            await asyncio.wait(self._running)
-
-    def cancel(self) -> None:
-        """Give up whatever runs."""
+    def cancel(self) -> int:
+        """Give up whatever runs; returns how many."""
         for task in self._running:
             task.cancel()
+        return len(self._running)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)

@@ -91,14 +91,9 @@ class QueryWorker:
         """The process is to end: what can't be sent now is left unacknowledged, for the next worker."""
         self._is_stopping = True
 
-    async def close(self, within_s: float) -> None:
-        """Let running queries end, but no longer than `within_s`."""
-        self.stop_retrying()
-        try:
-            async with asyncio.timeout(within_s):
-                await self._pool.drain()
-        except TimeoutError:
-            self._pool.cancel()
+    def cancel(self) -> int:
+        """End whatever runs, unanswered and unacknowledged; returns how many."""
+        return self._pool.cancel()
 
     async def _work(self, message: QueryMessage, ticket: Ticket[tuple[str, int], Callable[[], object]]) -> None:
         with self._metrics.in_flight.track_inprogress():

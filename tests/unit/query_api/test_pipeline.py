@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -190,7 +190,7 @@ class Interrupted(ExtractiveAnswerer):
         self.times = times
         self.calls = 0
         self.world: World | None = None
-        self.happening = lambda _world, _call: None
+        self.happening: Callable[[World, int], None] = lambda _world, _call: None
 
     async def answer(self, question: str, passages: Sequence[Passage], deadline: Deadline) -> Draft:
         draft = await super().answer(question, passages, deadline)
@@ -239,7 +239,7 @@ def test_a_late_arm_is_not_waited_for(world: World) -> None:
     """A vector store that hangs costs its share of the deadline, not the answer."""
     world.upsert("pin", 1, PIN)
     release = threading.Event()
-    world.vectors.before_search = lambda: None if release.wait(10) else None
+    world.vectors.before_search = lambda: release.wait(10)
     event = world.ask(QUESTION, deadline_s=0.5)
     release.set()
     assert (event.outcome, event.mode, event.degraded) == ("answered", "keyword", ("vector_timeout",))

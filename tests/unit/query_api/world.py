@@ -42,7 +42,7 @@ class Stores(MemoryVectorStore):
     def __init__(self) -> None:
         super().__init__()
         self.failure: Exception | None = None
-        self.before_search: Callable[[], None] = lambda: None
+        self.before_search: Callable[[], object] = lambda: None
         self.limits: list[int] = []
         self.exact_searches = 0
 

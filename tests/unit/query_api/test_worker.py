@@ -1,0 +1,216 @@
+"""What becomes of every message: an answer or a dead letter, confirmed, then acknowledged in order."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from query_api.deadline import Deadline
+from query_api.messages import QueryMessage
+from query_api.metrics import QueryMetrics
+from query_api.worker import Outgoing, QueryWorker, Taken
+from schemas.dead_letters import DeadLetter
+from schemas.errors import Rejected, Retryable
+from schemas.index import SourcePosition
+from schemas.queries import AnswerEvent, QueryRequest
+from schemas.settings import QuerySettings, Settings
+from schemas.wire import from_ms
+
+
+class Bench:
+    """A worker with a broker in memory and a pipeline that waits for gates."""
+
+    def __init__(self, **query: Any) -> None:
+        self.settings = Settings(query=QuerySettings(**query))
+        self.sent: list[Outgoing] = []
+        self.acknowledged: list[int] = []
+        self.working: list[str] = []
+        self.deadlines: dict[str, float] = {}
+        self.gates: dict[str, asyncio.Event] = {}
+        self.fail: Callable[[Outgoing], Exception | None] = lambda _: None
+        self.registry = CollectorRegistry()
+        self.worker = QueryWorker(self.settings, self, self.send, QueryMetrics(self.registry), lambda: 1_000_000)
+
+    async def answer(self, request: QueryRequest, deadline: Deadline) -> AnswerEvent:
+        self.working.append(request.query_id)
+        self.deadlines[request.query_id] = deadline.remaining_s
+        if request.query_id in self.gates:
+            await self.gates[request.query_id].wait()
+        return AnswerEvent(query_id=request.query_id, outcome="answered", text="yes")
+
+    async def send(self, message: Outgoing) -> None:
+        if (problem := self.fail(message)) is not None:
+            raise problem
+        self.sent.append(message)
+
+    async def take(self, offset: int, value: bytes | None, partition: int = 0) -> None:
+        message = QueryMessage("rag.queries", SourcePosition(partition, offset), b"key", value, (), 5)
+        await self.worker.take(Taken(message, lambda: self.acknowledged.append(offset)))
+
+    async def ask(self, offset: int, **over: Any) -> None:
+        await self.take(offset, json.dumps({"query_id": f"q{offset}", "question": "?", **over}).encode())
+
+    def in_flight(self) -> float | None:
+        return self.registry.get_sample_value("rag_query_in_flight")
+
+    def answered(self) -> list[tuple[str, str]]:
+        return [(sent.topic, AnswerEvent.from_bytes(sent.value).query_id) for sent in self.sent]
+
+
+def scenario(steps: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    asyncio.run(steps())
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110  a condition of the test's, which nothing signals
+            await asyncio.sleep(0)
+
+
+def test_acknowledged_after_the_answer_and_in_order() -> None:
+    """A slow query holds back acknowledgements behind it, and no answers."""
+
+    async def steps() -> None:
+        bench = Bench()
+        bench.gates["q0"] = asyncio.Event()
+        for offset in range(4):
+            await bench.ask(offset)
+        await until(lambda: len(bench.sent) == 3)
+        assert bench.acknowledged == []
+        bench.gates["q0"].set()
+        await until(lambda: bench.acknowledged == [0, 1, 2, 3])
+        assert bench.sent[-1].key == b"q0"
+
+    scenario(steps)
+
+
+def test_a_full_pool_pushes_back() -> None:
+    """With every place taken the next message is not even begun; a free place takes it."""
+
+    async def steps() -> None:
+        bench = Bench(concurrency=2)
+        for name in ("q0", "q1"):
+            bench.gates[name] = asyncio.Event()
+        await bench.ask(0)
+        await bench.ask(1)
+        waiting = asyncio.get_running_loop().create_task(bench.ask(2))
+        await until(lambda: len(bench.working) == 2)
+        await asyncio.wait([waiting], timeout=0.05)
+        assert not waiting.done()
+        bench.gates["q1"].set()
+        await until(lambda: "q2" in bench.working)
+        await waiting
+        bench.gates["q0"].set()
+        await until(lambda: bench.acknowledged == [0, 1, 2])
+
+    scenario(steps)
+
+
+def test_no_query_is_a_dead_letter_and_a_rejection() -> None:
+    """Raw bytes and source travel on, the key's owner is told, then it is acknowledged."""
+
+    async def steps() -> None:
+        bench = Bench()
+        await bench.take(7, b"\xffgarbage")
+        await until(lambda: bench.acknowledged == [7])
+        letter, answer = bench.sent
+        assert letter.topic == "rag.dead-letters"
+        found = DeadLetter.from_wire(letter.value, list(letter.headers))
+        assert (found.raw, found.source, found.reason) == (b"\xffgarbage", SourcePosition(0, 7), "not_json")
+        assert AnswerEvent.from_bytes(answer.value).outcome == "rejected"
+        assert answer.key == b"key"
+
+    scenario(steps)
+
+
+def test_a_null_value_is_no_tombstone_for_dead_letters() -> None:
+    """The dead letters' topic is compacted: a null would delete what it says."""
+
+    async def steps() -> None:
+        bench = Bench()
+        await bench.take(7, None)
+        await until(lambda: bench.acknowledged == [7])
+        assert bench.sent[0].value == b""
+        assert DeadLetter.from_wire(b"", list(bench.sent[0].headers)).raw is None
+
+    scenario(steps)
+
+
+def test_sent_again_until_the_broker_has_it() -> None:
+    """A broker that is away delays the acknowledgement; nothing is lost."""
+
+    async def steps() -> None:
+        bench = Bench()
+        problems = [Retryable("away"), Retryable("away")]
+        bench.fail = lambda _: problems.pop() if problems else None
+        await bench.ask(0)
+        await until(lambda: bench.acknowledged == [0])
+        assert bench.answered() == [("rag.answers", "q0")]
+
+    scenario(steps)
+
+
+def test_left_unacknowledged_when_the_process_ends_first() -> None:
+    """What can't be sent before the end is the next worker's: it is not acknowledged."""
+
+    async def steps() -> None:
+        bench = Bench()
+        tries: list[Outgoing] = []
+
+        def fail(message: Outgoing) -> Exception:
+            tries.append(message)
+            return Retryable("away")
+
+        bench.fail = fail
+        bench.worker.stop_retrying()
+        await bench.ask(0)
+        await until(lambda: bench.in_flight() == 0 and bool(tries))
+        assert len(tries) == 1
+        assert bench.acknowledged == []
+
+    scenario(steps)
+
+
+def test_an_unreachable_reply_topic_falls_back_to_the_default() -> None:
+    """An allowed topic that does not exist must not hold up the partition for ever."""
+
+    async def steps() -> None:
+        bench = Bench(reply_topics=("team",))
+        bench.fail = lambda message: Retryable("no such topic") if message.topic == "team" else None
+        await bench.ask(0, reply_to="team")
+        await until(lambda: bench.acknowledged == [0])
+        assert bench.answered() == [("rag.answers", "q0")]
+
+    scenario(steps)
+
+
+def test_an_answer_too_large_is_a_failed_one() -> None:
+    """What the broker will never take is answered with why."""
+
+    async def steps() -> None:
+        bench = Bench()
+        bench.fail = lambda message: Rejected("answer_too_large", "too large") if b"yes" in message.value else None
+        await bench.ask(0)
+        await until(lambda: bench.acknowledged == [0])
+        answer = AnswerEvent.from_bytes(bench.sent[0].value)
+        assert (answer.outcome, answer.reason) == ("failed", "answer_too_large")
+
+    scenario(steps)
+
+
+@pytest.mark.parametrize(("given_s", "expected_s"), [(None, 10.0), (1003, 3.0), (5000, 10.0), (999, 0.0)])
+def test_the_deadline_is_the_requests_or_the_settings(given_s: int | None, expected_s: float) -> None:
+    """The earlier of the request's moment and the time that settings allow; now is 1000 s."""
+
+    async def steps() -> None:
+        bench = Bench(deadline_s=10)
+        await bench.ask(0, **({"deadline": from_ms(given_s * 1000).isoformat()} if given_s else {}))
+        await until(lambda: bench.acknowledged == [0])
+        assert bench.deadlines["q0"] == pytest.approx(expected_s, abs=0.2)
+
+    scenario(steps)
