@@ -72,6 +72,10 @@ class Metadata:
             asked = self.client.list_offsets(wanted, isolation_level=level, request_timeout=timeout_s)
             return {place.partition: future.result(timeout_s).offset for place, future in asked.items()}
         except KafkaException as exc:
+            if error_of(exc).code() == KafkaError._NOENT:
+                # What the client says when no partition has a leader that it can reach: the brokers are away.
+                msg = f"asking where {topic} ends: {error_of(exc).str()}"
+                raise Retryable(msg) from exc
             raise self.failed(exc, f"asking where {topic} ends") from exc
         except TimeoutError as exc:
             msg = f"asking where {topic} ends: no answer from Kafka in {timeout_s:g} s"

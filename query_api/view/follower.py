@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -17,6 +18,8 @@ from schemas.errors import DataLoss
 
 POLL_S: Final = 0.02
 """How long a turn waits for the index; floors wait as long at most."""
+
+TOUCH_EVERY_S: Final = 60.0
 
 OpenKeywordIndex = Callable[[Path, str], KeywordIndex]
 """Opens the index in a folder; emptied where it belongs to another stamp."""
@@ -71,6 +74,7 @@ class Follower:
         self.keyword = open_keyword(folder / "keyword", self.store.stamp)
         self._feed = KeywordFeed(self.store, self.keyword, commit_s)
         self._feed.begin()
+        self._next_touch_s = 0.0
         self._readers: dict[str, LogReader] = {}
         self._partitions: dict[str, tuple[int, ...]] = {}
         self._read_on()
@@ -84,6 +88,9 @@ class Follower:
             self._start_over(str(exc))
             return Turn(is_changed=True, is_settled=False, has_started_over=True)
         self.store.apply(records)
+        if time.monotonic() >= self._next_touch_s:
+            self.store.touch()
+            self._next_touch_s = time.monotonic() + TOUCH_EVERY_S
         for topic in self._readers:
             self._log.has_read(topic, self.positions(topic))
         has_more = self._feed.feed()

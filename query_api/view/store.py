@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -48,6 +49,9 @@ MANIFEST_CACHE_BYTES: Final = 64 * 1024 * 1024
 DEAD_LETTERED: Final = "dead-lettered"
 DEAD_LETTER_SPAN: Final = 1_000_000
 """How far back, in offsets, a dead letter is remembered for those who ask what became of their event."""
+MAX_AWAY_S: Final = 6 * 24 * 3600.0
+"""Below the 7 days for which compacted topics keep what says that something was cleared (`delete.retention.ms`)."""
+_ALIVE: Final = "alive"
 _META_KEY: Final = b"meta"
 
 _log = structlog.get_logger(__name__)
@@ -111,14 +115,22 @@ class ManifestStore:
             found = self._meta()
         except lmdb.Error as exc:
             self._empty(f"damaged: {exc}")
+            self.touch()
             return self
         if found is None:
             self._begin()
         elif found.get("fits") != self._fits():
             self._empty("it belongs to another log, generation or release")
+        elif self._away_s() > MAX_AWAY_S:
+            self._empty("it was away for so long that the log may have forgotten what it cleared")
         else:
             self.stamp = found["stamp"]
+        self.touch()
         return self
+
+    def touch(self) -> None:
+        """It follows the log right now. To be called every now and then."""
+        (self._folder / _ALIVE).touch()
 
     def close(self) -> None:
         """Release the files. Snapshots must be closed before. May be called again."""
@@ -344,6 +356,10 @@ class ManifestStore:
         with env.begin() as txn:
             raw = txn.get(_META_KEY, db=tables.meta)
         return dict(orjson.loads(bytes(raw))) if raw is not None else None
+
+    def _away_s(self) -> float:
+        alive = self._folder / _ALIVE
+        return time.time() - alive.stat().st_mtime if alive.exists() else 0.0
 
     def _begin(self) -> None:
         env, tables = self._opened()

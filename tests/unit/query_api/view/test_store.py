@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -222,6 +223,17 @@ def test_damaged_files_are_emptied(opened: OpenStore, tmp_path: Path) -> None:
     assert text_of(again, A) is None
     again.apply(records(*Writer(0).upsert(A, 1, "text")))
     assert text_of(again, A) == "text"
+
+
+def test_emptied_when_it_was_away_for_too_long(opened: OpenStore, tmp_path: Path) -> None:
+    """The log keeps the news of what was cleared for a week: a view that missed it starts anew."""
+    first = opened()
+    first.apply(records(*Writer(0).upsert(A, 1, "text")))
+    first.close()
+    alive = tmp_path / "m" / "alive"
+    week_ago = alive.stat().st_mtime - 7 * 24 * 3600
+    os.utime(alive, (week_ago, week_ago))
+    assert text_of(opened(), A) is None
 
 
 def test_wiping_leaves_open_snapshots_alone(store: ManifestStore) -> None:
