@@ -70,7 +70,11 @@ MetadataValue = Annotated[
     WrapValidator(_metadata_value),
 ]
 MetadataKey = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,63}$")]
-Metadata = Annotated[dict[MetadataKey, MetadataValue], Field(max_length=MAX_METADATA_KEYS), at_most(MAX_METADATA_KEYS)]
+Metadata = Annotated[
+    dict[MetadataKey, MetadataValue],
+    Field(max_length=MAX_METADATA_KEYS, json_schema_extra={"additionalProperties": False}),
+    at_most(MAX_METADATA_KEYS),
+]
 
 
 def _from_base64(value: object) -> object:
@@ -126,13 +130,14 @@ class ContentReference(Strict):
 
 
 _KINDS: Final[dict[type[object], str]] = {InlineText: "text", InlineBytes: "base64", ContentReference: "uri"}
+_KIND_NAMES: Final = frozenset(_KINDS.values())
 
 
 def _kind(value: object) -> str | None:
     if not isinstance(value, dict):
         return _KINDS.get(type(value))
-    given = [kind for kind in _KINDS.values() if kind in value]
-    return given[0] if len(given) == 1 else None
+    given = value.keys() & _KIND_NAMES
+    return given.pop() if len(given) == 1 else None
 
 
 DocumentContent = Annotated[
@@ -174,26 +179,30 @@ class DocumentChange(Strict):
 
     @model_validator(mode="after")
     def _fields_fit_the_op(self) -> Self:
+        if self.op == "upsert":
+            if self.content is None:
+                msg = "an upsert needs `content`; use op `access` to change only who may read"
+                raise ValueError(msg)
+        else:
+            self._check_access_or_delete()
+        if self.expires_at is not None and self.ttl_seconds is not None:
+            msg = "give either expires_at or ttl_seconds, not both"
+            raise ValueError(msg)
+        return self
+
+    def _check_access_or_delete(self) -> None:
         # Serializers of other languages write null, or an empty map, for what is not set: that counts as left out.
         given = {name for name in self.model_fields_set if getattr(self, name) not in (None, {})}
-        if self.op == "upsert" and self.content is None:
-            msg = "an upsert needs `content`; use op `access` to change only who may read"
+        wrong = sorted(given & {"content", "title", "source_uri", "metadata"})
+        if wrong:
+            msg = f"op `{self.op}` can't carry {', '.join(wrong)}"
             raise ValueError(msg)
-        if self.op != "upsert":
-            wrong = sorted(given & {"content", "title", "source_uri", "metadata"})
-            if wrong:
-                msg = f"op `{self.op}` can't carry {', '.join(wrong)}"
-                raise ValueError(msg)
         if self.op == "delete" and given & {"acl", "expires_at", "ttl_seconds"}:
             msg = "a delete can't carry acl, expires_at or ttl_seconds"
             raise ValueError(msg)
         if self.op == "access" and not given & {"acl", "expires_at", "ttl_seconds"}:
             msg = "an access change needs `acl`, `expires_at` or `ttl_seconds`"
             raise ValueError(msg)
-        if given >= {"expires_at", "ttl_seconds"}:
-            msg = "give either expires_at or ttl_seconds, not both"
-            raise ValueError(msg)
-        return self
 
     @property
     def carries_expiry(self) -> bool:
@@ -209,7 +218,9 @@ class DocumentChange(Strict):
         """Digest of all that an upsert replaces; the same digest means nothing to parse, chunk or embed."""
         if self.content is None:
             return None
-        about = (self.title, self.source_uri, self.metadata) if self.title or self.source_uri or self.metadata else ()
+        # An empty title or URI is none: it has the same effect, so it must have the same digest.
+        said = (self.title or None, self.source_uri or None, self.metadata)
+        about = said if any(said) else ()
         described = orjson.dumps(about, option=orjson.OPT_SORT_KEYS)
         return hashlib.sha256(described + b"\x00" + self.content.identity()).hexdigest()[:40]
 

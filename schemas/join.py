@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Literal, NamedTuple
 
@@ -58,8 +57,7 @@ class ExpiryEntry(NamedTuple):
     extends: bool
 
 
-@dataclass(frozen=True, slots=True)
-class DocumentState:
+class DocumentState(NamedTuple):
     """One element of the lattice. Equal documents have equal states: the form is canonical."""
 
     deleted: int = NEVER
@@ -102,6 +100,8 @@ class DocumentState:
 
     def expires_at_ms(self) -> int | None:
         """When the shown content ends, None for never: the base that content set, shortened by whatever came after it."""
+        if not self.expiry:
+            return None
         base: int | None = None
         ends: list[int] = []
         for entry in self.expiry:
@@ -182,7 +182,7 @@ def effect_of(
 
 def without_content(state: DocumentState) -> DocumentState:
     """The registers of `state` but its content: what is known of a document before its text is published."""
-    return replace(state, content=None)
+    return state._replace(content=None)
 
 
 def allow_list_digest(allow: AllowList) -> str:
@@ -199,8 +199,11 @@ def _newer_content(a: Content | None, b: Content | None) -> Content | None:
 def _join_access(
     a: tuple[AccessEntry, ...], b: tuple[AccessEntry, ...], deleted: int, content_version: int
 ) -> tuple[AccessEntry, ...]:
-    if (a is b or not b or a == b) and (not a or (a[0].version > deleted and len(a) == 1)):
+    # What most events meet: at most one entry on each side, and a new one that is in force at once.
+    if len(a) <= 1 and (a is b or not b or a == b) and (not a or a[0].version > deleted):
         return a
+    if len(a) <= 1 and len(b) == 1 and (not a or a[0].version < b[0].version) and deleted < b[0].version <= content_version:
+        return b
     by_version: dict[int, AccessEntry] = {}
     for entry in (*a, *b):
         if entry.version > deleted:

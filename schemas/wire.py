@@ -28,7 +28,7 @@ _MAX_ERRORS_SHOWN = 5
 
 
 def _no_control_characters(value: str) -> str:
-    if _CONTROL.search(value):
+    if not value.isprintable() and _CONTROL.search(value):
         msg = "must not contain control characters"
         raise ValueError(msg)
     return value
@@ -47,7 +47,7 @@ def at_most(limit: int) -> BeforeValidator:
     """Refuses a longer list or object at once, before an error is made for each of a million wrong items."""
 
     def check(value: object) -> object:
-        if isinstance(value, list | tuple | dict) and len(value) > limit:
+        if isinstance(value, (list, tuple, dict)) and len(value) > limit:
             msg = "must not hold more than {limit} items; it holds {count}"
             msg_0 = "too_many"
             raise PydanticCustomError(msg_0, msg, {"limit": limit, "count": len(value)})
@@ -62,7 +62,7 @@ def to_ms(moment: datetime) -> int:
 
 
 def from_ms(ms: int) -> datetime:
-    return datetime.fromtimestamp(ms / 1000, UTC)
+    return _EPOCH + timedelta(milliseconds=ms)
 
 
 ONE_LINE = AfterValidator(_no_control_characters)

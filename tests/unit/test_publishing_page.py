@@ -130,7 +130,9 @@ def _texts(node: ast.expr, scope: ast.FunctionDef, module: ast.Module) -> Iterat
         yield from _texts(source, owner, module)
 
 
-def _sources(node: ast.expr, scope: ast.FunctionDef, module: ast.Module) -> list[tuple[ast.expr, ast.FunctionDef]]:
+def _sources(  # noqa: PLR0911  one for each kind of expression
+    node: ast.expr, scope: ast.FunctionDef, module: ast.Module
+) -> list[tuple[ast.expr, ast.FunctionDef]]:
     """The expressions that an expression takes its value from, with the function that each stands in."""
     match node:
         case ast.IfExp(body=body, orelse=orelse):
