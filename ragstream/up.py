@@ -22,6 +22,7 @@ from connectors.kafka.topics import create_topics, topic_specs
 from connectors.milvus import LiteServer
 from flows.express.lane import CONSUMER as EXPRESS
 from flows.ingest.runtime import CONSUMER as INGEST
+from query_api.view.index_view import VIEWS_FOLDER
 from query_api.view.log import CONSUMER as VIEW
 from ragstream.embedded.door import Door
 from ragstream.embedded.intake import Intake

@@ -19,6 +19,7 @@ class IndexLog:
     states: dict[DocKey, DocumentState] = field(default_factory=dict)
     manifests: dict[DocKey, IndexEntry] = field(default_factory=dict)
     markers: dict[int, list[Progress]] = field(default_factory=dict)
+    history: list[IndexEntry] = field(default_factory=list)  # every manifest, also superseded ones
 
     def live(self, now_ms: int) -> dict[DocKey, IndexEntry]:
         return {key: m for key, m in self.manifests.items() if m.shown and self.states[key].is_live(now_ms)}
@@ -56,5 +57,6 @@ def read_index_log(link: KafkaLink, topic: str) -> IndexLog:
                 doc = DocKey.parse(key.name)
                 manifest = IndexEntry.from_bytes(record.value)
                 log.manifests[doc] = manifest
+                log.history.append(manifest)
                 log.states[doc] = join(log.states.get(doc, DocumentState()), manifest.state)
     return log

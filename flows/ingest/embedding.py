@@ -85,6 +85,7 @@ class EmbedStage:
         fresh = dict(zip(rows, matrix, strict=True))
         self._cache.put_many(fresh)
         metrics.CHUNKS.labels("encoder").inc(len(fresh))
+        log.debug("encoded", chunks=len(fresh))
         metrics.TOKENS_EMBEDDED.inc(sum(row.tokens for row in rows.values()))
         return fresh
 

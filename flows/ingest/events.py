@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import orjson
 from pydantic import TypeAdapter, ValidationError
@@ -35,8 +35,7 @@ _DOC_ID: TypeAdapter[str] = TypeAdapter(DocId)
 _MOMENT: TypeAdapter[datetime] = TypeAdapter(Moment)
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """One change, typed, with the version that orders it."""
 
     key: DocKey

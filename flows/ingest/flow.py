@@ -1,6 +1,6 @@
 """The ingest dataflow: wiring only. Read top to bottom, it is an event's path.
 
-python -m bytewax.run flows.ingest.flow:main            # settings from RAG_*; `-w`, `-i`, `-a` as Bytewax has them
+python -m bytewax.run flows.ingest.main:flow            # settings from RAG_*; `-w`, `-i`, `-a` as Bytewax has them
 ragstream ingest --workers 2                            # the same, with signals, exit codes and health
 """
 

@@ -11,7 +11,7 @@ import heapq
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import orjson
@@ -48,8 +48,7 @@ class Resolver(Protocol):
         """Read an earlier event again; None where retention has dropped it."""
 
 
-@dataclass(frozen=True, slots=True)
-class RowScalars:
+class RowScalars(NamedTuple):
     """A row's filterable fields. They preselect; the view decides."""
 
     allow: AllowList
@@ -278,15 +277,15 @@ class Lane:
 
     def _publish_registers(self, key: DocKey, known: Known, state: DocumentState, work: Work, now_ms: int) -> None:
         """Advanced registers of a document whose shown text stays, or goes."""
-        before = self._scalars(key, known.state)
-        known.state = state
-        self._watch_expiry(str(key), known)
-        if known.published is not None and not state.is_live(now_ms):
-            self._publish_tombstone(key, known, work, now_ms)
-            return
-        scalars = self._scalars(key, state)
-        if known.published is not None and scalars != before:
-            work.rows += [RowWrite(row, digest, key, scalars) for digest, row in known.chunks]
+        before, known.state = known.state, state
+        if known.published is not None:
+            self._watch_expiry(str(key), known)
+            if not state.is_live(now_ms):
+                self._publish_tombstone(key, known, work, now_ms)
+                return
+            scalars = self._scalars(key, state)
+            if scalars != self._scalars(key, before):
+                work.rows += [RowWrite(row, digest, key, scalars) for digest, row in known.chunks]
         source = work.source or SourcePosition(self.partition, -1)
         seen = SeenRecord(state, source, known.content_source)
         work.records.append(self._record(LogKey(SEEN, str(key)), seen.to_bytes()))

@@ -9,8 +9,7 @@ from __future__ import annotations
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from flows.ingest.lane import Work
 from schemas.errors import RagError
@@ -32,16 +31,16 @@ class Stage(Protocol):
         """Nothing to process: do what is due and return the seconds until something will be."""
 
 
-@dataclass(frozen=True, slots=True)
-class Load:
-    """What an admitted work takes of the limits."""
+class Admitted(NamedTuple):
+    """A work on its way, and what it takes of the limits."""
 
+    work: Work
     chunks: int
     size: int
 
     @classmethod
-    def of(cls, work: Work) -> Load:
-        return cls(work.new_chunks, sum(len(record.value or b"") for record in work.records))
+    def of(cls, work: Work) -> Admitted:
+        return cls(work, work.new_chunks if work.rows else 0, sum([len(record.value or b"") for record in work.records]))
 
 
 class WritePipeline:
@@ -54,14 +53,14 @@ class WritePipeline:
 
     def __init__(self, embed: Stage, publish: Stage, *, in_flight_chunks: int) -> None:
         self._stages = (embed, publish)
-        self._queues: tuple[deque[Work], deque[Work]] = (deque(), deque())
+        self._queues: tuple[deque[Admitted], deque[Admitted]] = (deque(), deque())
         self._limit = in_flight_chunks
         self._window = max(1, in_flight_chunks // 3)  # one is embedded, one published, one waits: the encoder never does
         self._changed = threading.Condition()
         self._chunks = 0
         self._bytes = 0
+        self._works = 0
         self._pending: Counter[int] = Counter()
-        self._loads: dict[int, Load] = {}
         self._error: BaseException | None = None
         self._closing = False
         self._threads = [
@@ -75,17 +74,15 @@ class WritePipeline:
 
     def submit(self, works: Sequence[Work]) -> None:
         """Admit `works` in order; blocks while the pipeline is full. Raises what a stage died of."""
-        for work in works:
-            load = Load.of(work)
+        waiting = deque(map(Admitted.of, works))
+        while waiting:
             with self._changed:
-                while self._error is None and self._is_full(load):
+                while self._error is None and self._is_full(waiting[0]):
                     self._changed.wait()
                 self._raise_error()
-                self._chunks += load.chunks
-                self._bytes += load.size
-                self._pending[work.partition] += 1
-                self._loads[id(work)] = load
-                self._queues[0].append(work)
+                # As many as fit at a time: a lock and a wake-up for each of 20,000 events a second would be felt.
+                while waiting and not self._is_full(waiting[0]):
+                    self._admit(waiting.popleft())
                 self._changed.notify_all()
 
     def is_idle(self, partition: int) -> bool:
@@ -98,7 +95,7 @@ class WritePipeline:
     def in_flight(self) -> tuple[int, int]:
         """Chunks and works that are admitted and not yet published."""
         with self._changed:
-            return self._chunks, sum(self._pending.values())
+            return self._chunks, self._works
 
     def fail(self, error: BaseException) -> None:
         """Stop at once: nothing more is admitted or published."""
@@ -115,12 +112,18 @@ class WritePipeline:
             if thread.is_alive() and thread is not threading.current_thread():
                 thread.join(timeout=30)
 
-    def _is_full(self, load: Load) -> bool:
-        waiting = len(self._loads)
-        if not waiting:
+    def _is_full(self, load: Admitted) -> bool:
+        if not self._works:
             return False
         no_room_for_chunks = load.chunks > 0 and self._chunks + load.chunks > self._limit
-        return no_room_for_chunks or self._bytes + load.size > MAX_BYTES_IN_FLIGHT or waiting >= MAX_WORKS_IN_FLIGHT
+        return no_room_for_chunks or self._bytes + load.size > MAX_BYTES_IN_FLIGHT or self._works >= MAX_WORKS_IN_FLIGHT
+
+    def _admit(self, load: Admitted) -> None:
+        self._works += 1
+        self._chunks += load.chunks
+        self._bytes += load.size
+        self._pending[load.work.partition] += 1
+        self._queues[0].append(load)
 
     def _raise_error(self) -> None:
         error = self._error
@@ -129,14 +132,14 @@ class WritePipeline:
 
     def _run(self, stage: int) -> None:
         try:
-            while (works := self._take(stage)) is not None:
-                if works:
-                    self._stages[stage].process(works)
-                    self._pass_on(stage, works)
+            while (taken := self._take(stage)) is not None:
+                if taken:
+                    self._stages[stage].process([load.work for load in taken])
+                    self._pass_on(stage, taken)
         except BaseException as exc:
             self.fail(exc)
 
-    def _take(self, stage: int) -> list[Work] | None:
+    def _take(self, stage: int) -> list[Admitted] | None:
         """The next works for a stage; [] after an idle round, None to end."""
         queue = self._queues[stage]
         with self._changed:
@@ -150,27 +153,25 @@ class WritePipeline:
                 self._changed.wait(timeout=pause)
         return []
 
-    def _slice(self, queue: deque[Work]) -> list[Work]:
-        works: list[Work] = []
+    def _slice(self, queue: deque[Admitted]) -> list[Admitted]:
+        taken: list[Admitted] = []
         chunks = 0
-        while queue and len(works) < MAX_WORKS_PER_BATCH:
-            load = self._loads[id(queue[0])]
-            if works and chunks + load.chunks > self._window:
+        while queue and len(taken) < MAX_WORKS_PER_BATCH:
+            if taken and chunks + queue[0].chunks > self._window:
                 break
-            chunks += load.chunks
-            works.append(queue.popleft())
-        return works
+            chunks += queue[0].chunks
+            taken.append(queue.popleft())
+        return taken
 
-    def _pass_on(self, stage: int, works: list[Work]) -> None:
+    def _pass_on(self, stage: int, taken: list[Admitted]) -> None:
         with self._changed:
             if stage == 0:
-                self._queues[1].extend(works)
+                self._queues[1].extend(taken)
             else:
-                for work in works:
-                    load = self._loads.pop(id(work))
-                    self._chunks -= load.chunks
-                    self._bytes -= load.size
-                    self._pending[work.partition] -= 1
+                self._works -= len(taken)
+                self._chunks -= sum(load.chunks for load in taken)
+                self._bytes -= sum(load.size for load in taken)
+                self._pending.subtract(load.work.partition for load in taken)
             self._changed.notify_all()
 
 

@@ -170,6 +170,8 @@ class IngestRuntime:
         """Release everything; never raises."""
         self._give_up.set()
         self.pipeline.close()
+        for receipt in self._receipts():  # what was committed after the flow's last batch
+            self.account(receipt)
         for partition in list(self.lanes):
             self.close_lane(partition)
 
@@ -295,6 +297,9 @@ class IngestRuntime:
     def write(self, works: list[Work]) -> list[Receipt]:
         """Embed, upsert, publish: hands over and takes back receipts of what has been committed meanwhile."""
         self.pipeline.submit(works)
+        return self._receipts()
+
+    def _receipts(self) -> list[Receipt]:
         receipts: list[Receipt] = []
         while self._publish.receipts:
             receipts.append(self._publish.receipts.popleft())

@@ -41,6 +41,9 @@ TokenStatus = Literal["reflected", "dead_lettered", "not_yet", "other_log"]
 
 _log = structlog.get_logger(__name__)
 
+VIEWS_FOLDER: Final = "views"
+"""Below the data directory."""
+
 
 class Readiness(NamedTuple):
     """Whether answers may be given, and if not, what it waits for or what went wrong."""
@@ -199,7 +202,7 @@ class IndexView:
     # -- the thread that follows
 
     def _follow(self) -> None:
-        folder = ClaimedFolder.first_free(self._settings.data_dir / "views" / self.generation)
+        folder = ClaimedFolder.first_free(self._settings.data_dir / VIEWS_FOLDER / self.generation)
         try:
             follower = self._open(folder.path)
             if follower is not None:

@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import orjson
 import pytest
 
 from flows.ingest.failpoints import POINTS
@@ -39,6 +40,7 @@ def environment(stack: IngestStack, **more: str) -> dict[str, str]:
         "INGEST__GARBAGE_GRACE_S": "0",
         "INGEST__IN_FLIGHT_CHUNKS": str(IN_FLIGHT),
         "OBSERVABILITY__INGEST_PORT": "0",
+        "OBSERVABILITY__LOG_LEVEL": "debug",
         **{f"KAFKA__TOPICS__{name}": topic for name, topic in topics.items()},
         **more,
     }
@@ -95,6 +97,14 @@ def test_kills_change_nothing_but_the_time(stack: IngestStack, tmp_path: Path) -
     assert stack.rows() == found.live_rows(now_ms)
     offsets = [(p, offset) for p in found.markers for offset, _ in found.outcomes(p)]
     assert len(offsets) == len(set(offsets)) == published
+    minted = {span.row_id for manifest in found.history for span in manifest.chunks}
+    assert encoded_chunks(log) <= len(minted) + killed * IN_FLIGHT
+
+
+def encoded_chunks(log: Path) -> int:
+    """Chunks that went through the encoder, in all lives of the process together."""
+    lines = (line for line in log.read_bytes().splitlines() if b'"encoded"' in line)
+    return sum(int(orjson.loads(line)["chunks"]) for line in lines)
 
 
 @pytest.mark.slow
