@@ -11,8 +11,8 @@ import structlog
 from connectors.keyword.port import KeywordIndex, KeywordPassage
 from query_api.view.store import Dirty, ManifestStore
 
-FEED_AT_ONCE: Final = 512
-COMMIT_AFTER_DOCUMENTS: Final = 20_000
+FEED_AT_ONCE: Final = 1_000
+COMMIT_AFTER_DOCUMENTS: Final = 4_000
 """A first load is committed in pieces of this size: a crash costs one piece, and memory stays bounded."""
 
 _log = structlog.get_logger(__name__)
