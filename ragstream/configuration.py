@@ -123,7 +123,8 @@ def _at(settings: Settings, path: tuple[str, ...]) -> object:
 
 
 def _name(path: tuple[str, ...]) -> str:
-    return PREFIX + NESTED.join(part if part == INDEX_PLACEHOLDER else part.upper() for part in path)
+    # An index's name stays as it is: it is data.
+    return PREFIX + NESTED.join(part if path[0] == "indexes" and depth == 1 else part.upper() for depth, part in enumerate(path))
 
 
 def _plain(value: object) -> str:

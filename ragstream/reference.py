@@ -22,9 +22,9 @@ def settings_page() -> str:
     parts = [
         "# Settings",
         NOTE,
-        "Settings are environment variables: `RAG_`, then the names along the tree, joined by two underscores. Empty counts as not "
-        "set. `ragstream config show` tells what is set, with secrets masked; `ragstream doctor` checks that it works. Where no "
-        "server is named, the embedded part runs in its place.",
+        "Settings are environment variables: `RAG_`, then the names along the tree, joined by two underscores. Empty counts as "
+        "not set. `ragstream config show` tells what is set, with secrets masked; `ragstream doctor` checks that it works. Where "
+        "no server is named, the embedded part runs in its place.",
     ]
     for section, members in groupby(variables(), key=lambda variable: (variable.path[:-1], variable.section)):
         path, about = section

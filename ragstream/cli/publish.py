@@ -113,7 +113,7 @@ def _publish(settings: Settings, path: Path, options: PublishOptions, *, strict:
             try:
                 return publisher.publish(changes, strict=strict)
             except (RagError, KeyboardInterrupt):
-                hint(f"{publisher.summary.published:,} changes were published before; publishing all again does no harm")
+                hint(f"{publisher.summary.published:,} changes are known to be published; publishing all again does no harm")
                 raise
     finally:
         sink.close()
@@ -191,7 +191,8 @@ def _as_json(summary: Summary, took_s: float) -> dict[str, object]:
 
 def _print_summary(summary: Summary, took_s: float, allow: AllowList | None) -> None:
     ops = ", ".join(f"{count:,} {op}" for op, count in sorted(summary.ops.items()))
-    out.print(f"published {summary.published:,} changes{f' ({ops})' if ops else ''} in {took_s:.1f} s")
+    changes = "change" if summary.published == 1 else "changes"
+    out.print(f"published {summary.published:,} {changes}{f' ({ops})' if ops else ''} in {took_s:.1f} s")
     if summary.skipped:
         kinds = ", ".join(f"{count:,} {suffix}" for suffix, count in summary.skipped.most_common())
         out.print(f"passed over: {kinds}")

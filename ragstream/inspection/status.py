@@ -17,9 +17,8 @@ from ragstream.inspection.markers import last_marker
 from ragstream.inspection.reports import Counts, counts
 from ragstream.reach import Reach
 from schemas.errors import Retryable
-from schemas.index import Progress
+from schemas.index import Outcome, Progress
 
-DEAD_LETTERED: Final = "dead-lettered"
 MARKER_READERS: Final = 8
 
 
@@ -100,7 +99,7 @@ def read_status(
         generation=settings.generation,
         partitions=tuple(_partition(p, ends[p], markers[p], reflected.get(p)) for p in sorted(ends)),
         outcomes=dict(outcomes),
-        dead_letters=outcomes[DEAD_LETTERED],
+        dead_letters=outcomes[Outcome.DEAD_LETTERED],
         indexes=indexes,
         models=tuple(sorted({marker.model for marker in known})),
         chunkers=tuple(sorted({marker.chunker for marker in known})),
