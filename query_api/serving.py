@@ -19,10 +19,42 @@ from schemas.settings import Settings
 STOP_GRACE_S: Final = 5.0
 """Beside the deadline of the queries in flight: time for the last commit and for leaving the group."""
 
+CANCEL_GRACE_S: Final = 1.0
 LEAVE_GRACE_S: Final = 5.0
 """After giving up what was late: time for the commit of what was not."""
 
 _log = structlog.get_logger(__name__)
+
+
+def run(
+    settings: Settings,
+    link: KafkaLink,
+    pipeline: Pipeline,
+    metrics: QueryMetrics,
+    stop: StopSignal,
+    on_started: Callable[[], None] = lambda: None,
+) -> None:
+    """`serve` in an event loop of its own: what a process or a thread calls. Returns in bounded time after `stop`.
+
+    `asyncio.run` would wait for Faust's tasks for ever when Kafka is away: some of them don't heed cancellation.
+    """
+    loop = asyncio.new_event_loop()
+    try:
+        asyncio.set_event_loop(loop)
+        loop.run_until_complete(serve(settings, link, pipeline, metrics, stop, on_started))
+    finally:
+        loop.run_until_complete(_cancel_the_rest())
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        asyncio.set_event_loop(None)
+        loop.close()
+
+
+async def _cancel_the_rest() -> None:
+    rest = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in rest:
+        task.cancel()
+    if rest:
+        await asyncio.wait(rest, timeout=CANCEL_GRACE_S)
 
 
 async def serve(
@@ -35,7 +67,7 @@ async def serve(
 ) -> None:
     """Answer queries until `stop` is set; then finish those in flight, commit and leave the group.
 
-    Runs in any thread's event loop, and again after it has ended. Installs no signal handlers.
+    Can be run again after it has ended. Installs no signal handlers.
 
     Raises: Retryable, when the Kafka client gave up: start again.
     """

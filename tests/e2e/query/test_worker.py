@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import subprocess
 import sys
@@ -21,7 +20,7 @@ from prometheus_client import CollectorRegistry
 from connectors.kafka.embedded import EmbeddedBroker
 from connectors.kafka.link import KafkaLink
 from query_api.metrics import QueryMetrics
-from query_api.serving import serve
+from query_api.serving import run
 from query_api.stopping import StopSignal
 from schemas.dead_letters import DeadLetter
 from schemas.queries import AnswerEvent
@@ -131,7 +130,7 @@ def broker(request: pytest.FixtureRequest) -> Broker:
 
 
 class ThreadedWorker:
-    """`serve` in a thread, as the all-in-one process runs it."""
+    """`run` in a thread, as the all-in-one process runs it."""
 
     def __init__(self, broker: Broker, pipeline: NamedPipeline, **query: Any) -> None:
         self._stop = StopSignal()
@@ -139,13 +138,13 @@ class ThreadedWorker:
         settings = broker.settings(**query)
         link = KafkaLink(settings.kafka, broker.bootstrap, embedded=broker.is_embedded)
 
-        def run() -> None:
+        def serve() -> None:
             try:
-                asyncio.run(serve(settings, link, pipeline, QueryMetrics(CollectorRegistry()), self._stop))
+                run(settings, link, pipeline, QueryMetrics(CollectorRegistry()), self._stop)
             except BaseException as failure:
                 self._failure = failure
 
-        self._thread = threading.Thread(target=run)
+        self._thread = threading.Thread(target=serve)
         self._thread.start()
 
     def __enter__(self) -> ThreadedWorker:
@@ -208,20 +207,13 @@ def test_a_slow_query_holds_up_nobody(broker: Broker) -> None:
     assert broker.committed().get(0, 0) == 0
 
 
-def test_stopping_ends_while_the_broker_is_away(embedded: Broker) -> None:
-    """A broker that is gone for good holds no process: the worker leaves without goodbye."""
-    with ThreadedWorker(embedded, NamedPipeline("one"), deadline_s=0.1):
-        embedded.ask("q")
-        wait_until(embedded.has_answers({"q"}), within_s=30, what="an answer")
-        assert embedded.server is not None
-        embedded.server.set_down(is_down=True)
-
-
 class WorkerProcess:
     """A worker to kill."""
 
-    def __init__(self, broker: Broker, name: str, delay_s: float = 0.0, *, hangs: bool = False) -> None:
+    def __init__(self, broker: Broker, name: str, delay_s: float = 0.0, *, hangs: bool = False, deadline_s: float = 10.0) -> None:
         given = {
+            "embedded": broker.is_embedded,
+            "deadline_s": deadline_s,
             "prefix": broker.prefix,
             "bootstrap": broker.bootstrap,
             "data_dir": str(broker.data_dir / name),
@@ -249,6 +241,16 @@ class WorkerProcess:
     def terminate(self) -> int:
         self._process.terminate()
         return self._process.wait(30)
+
+
+def test_a_stop_ends_while_the_broker_is_away(embedded: Broker) -> None:
+    """A broker that is gone holds no process: the worker leaves without goodbye, in bounded time."""
+    with WorkerProcess(embedded, "one", deadline_s=0.1) as worker:
+        embedded.ask("q")
+        wait_until(embedded.has_answers({"q"}), within_s=30, what="an answer")
+        assert embedded.server is not None
+        embedded.server.set_down(is_down=True)
+        assert worker.terminate() == 0
 
 
 def test_a_kill_loses_no_query(kafka: Broker) -> None:

@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry
 from connectors.kafka.link import KafkaLink
 from query_api.deadline import Deadline
 from query_api.metrics import QueryMetrics
-from query_api.serving import serve
+from query_api.serving import run
 from query_api.stopping import StopSignal
 from schemas.queries import AnswerEvent, QueryRequest
 from schemas.settings import KafkaSettings, QuerySettings, Settings, TopicSettings
@@ -45,13 +45,13 @@ def settings_for(prefix: str, bootstrap: str, data_dir: Path, **query: Any) -> S
 
 def main() -> None:
     given = json.loads(sys.argv[1])
-    settings = settings_for(given["prefix"], given["bootstrap"], Path(given["data_dir"]))
+    settings = settings_for(given["prefix"], given["bootstrap"], Path(given["data_dir"]), deadline_s=given["deadline_s"])
     stop = StopSignal()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     pipeline = NamedPipeline(given["name"], given["delay_s"], hangs=given["hangs"])
-    link = KafkaLink(settings.kafka, given["bootstrap"])
+    link = KafkaLink(settings.kafka, given["bootstrap"], embedded=given["embedded"])
     started = lambda: print("started", flush=True)  # noqa: E731, T201  the test waits for this line
-    asyncio.run(serve(settings, link, pipeline, QueryMetrics(CollectorRegistry()), stop, started))
+    run(settings, link, pipeline, QueryMetrics(CollectorRegistry()), stop, started)
 
 
 if __name__ == "__main__":
