@@ -1,6 +1,7 @@
 """`ragstream ingest --workers N`: one Bytewax cluster of N processes on this machine, started and stopped as one.
 
-Threads don't make Python faster (bytewax#405), processes do. Each is signalled by itself; when one ends, all end, with its exit code.
+Threads don't make Python faster (bytewax#405), processes do. Each is signalled by itself; when one ends, all end,
+with its exit code.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ Readers ignore unknown fields (they may be older than the writer) but stop at an
 from __future__ import annotations
 
 import hashlib
+from enum import StrEnum
 from typing import Literal, NamedTuple
 
 import orjson
@@ -154,6 +155,18 @@ class IndexEntry(Growing):
 
     def passages(self) -> list[str]:
         return [self.text[span.start : span.end] for span in self.chunks]
+
+
+class Outcome(StrEnum):
+    """What became of an event of `rag.documents`; each has exactly one."""
+
+    INDEXED = "indexed"
+    UNCHANGED = "unchanged"
+    FENCED = "fenced"
+    ACCESS_ONLY = "access-only"
+    DELETED = "deleted"
+    EXPIRED = "expired"
+    DEAD_LETTERED = "dead-lettered"
 
 
 class OutcomeRun(NamedTuple):

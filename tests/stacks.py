@@ -26,7 +26,9 @@ TOPICS = TopicSettings()
 
 @dataclass
 class IngestStack:
-    """Servers, and what the test does with them. The embedder and its cache outlive single runs, as they do for a process's disk."""
+    """Servers, and what the test does with them. The embedder and its cache outlive single runs, as they do for a
+    process's disk.
+    """
 
     settings: Settings
     link: KafkaLink

@@ -6,6 +6,7 @@ Knows nothing of what the records mean.
 from connectors.kafka.errors import Backpressure, ProducerFenced
 from connectors.kafka.flow_control import Backlog
 from connectors.kafka.follower import TopicFollower
+from connectors.kafka.group_copy import GroupCopy
 from connectors.kafka.link import KafkaLink
 from connectors.kafka.metadata import cluster_identity, partitions_of
 from connectors.kafka.partitioner import partition_for_key
@@ -17,6 +18,7 @@ from connectors.kafka.writer import TransactionalWriter
 __all__ = [
     "Backlog",
     "Backpressure",
+    "GroupCopy",
     "KafkaLink",
     "OutRecord",
     "PartitionReader",

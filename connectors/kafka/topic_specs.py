@@ -14,6 +14,7 @@ QUERY_RETENTION_MS: Final = HOUR_MS
 # A view that was away for longer than its deletes are kept starts anew.
 DELETE_RETENTION_MS: Final = 7 * DAY_MS
 # Superseded text of documents leaves the log within a day, also where little is written.
+MIN_COMPACTION_LAG_MS: Final = 10 * 60 * 1000
 MAX_COMPACTION_LAG_MS: Final = DAY_MS
 COMPACTED_SEGMENT_BYTES: Final = 128 * 1024 * 1024
 DEAD_RATIO: Final = "0.2"
@@ -77,6 +78,8 @@ def _compacted(kafka: KafkaSettings) -> dict[str, str]:
     return _size(kafka) | {
         CLEANUP: "compact",
         "min.cleanable.dirty.ratio": DEAD_RATIO,
+        # A view this far behind may still see a marker before the surviving copy of a record that came earlier.
+        "min.compaction.lag.ms": str(MIN_COMPACTION_LAG_MS),
         "max.compaction.lag.ms": str(MAX_COMPACTION_LAG_MS),
         "delete.retention.ms": str(DELETE_RETENTION_MS),
         "segment.bytes": str(COMPACTED_SEGMENT_BYTES),

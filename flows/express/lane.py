@@ -1,6 +1,7 @@
 """Reads `rag.documents` ahead of the write path, embeds nothing, and raises floors for whatever narrows.
 
-It runs beside the lanes of an ingest process and reads the partitions that the process has opened, from their positions on: what lies
+It runs beside the lanes of an ingest process and reads the partitions that the process has opened, from their
+positions on: what lies
 before is in manifests already. Its own progress is not kept: after a restart it starts at the lanes' positions again.
 """
 

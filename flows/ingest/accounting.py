@@ -7,21 +7,8 @@ reader can check each offset.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from enum import StrEnum
 
 from schemas.index import OutcomeRun
-
-
-class Outcome(StrEnum):
-    """What became of an event."""
-
-    INDEXED = "indexed"
-    UNCHANGED = "unchanged"
-    FENCED = "fenced"
-    ACCESS_ONLY = "access-only"
-    DELETED = "deleted"
-    EXPIRED = "expired"
-    DEAD_LETTERED = "dead-lettered"
 
 
 def runs_of(outcomes: Iterable[tuple[int, str]]) -> tuple[OutcomeRun, ...]:

@@ -1,7 +1,7 @@
 """The embedding stage: a vector for every row that is to be written, from wherever it is cheapest.
 
-Rows of the last revision are carried forward and never come here. The rest: the batch itself, the embedding cache, and for rows that
-exist and only change their scalars, the vector store; what remains is encoded, in one call a round.
+Rows of the last revision are carried forward and never come here. The rest: the batch itself, the embedding cache,
+and for rows that exist and only change their scalars, the vector store; what remains is encoded, in one call a round.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from functools import partial
 
 import numpy as np
 import structlog
-from connectors.milvus import VectorStore
 
 from connectors.embedding import Embedder, EmbeddingCache
+from connectors.milvus import VectorStore
 from flows.ingest import metrics
 from flows.ingest.failpoints import FailPoints
 from flows.ingest.lane import RowWrite, Work
@@ -33,7 +33,7 @@ log = structlog.get_logger(__name__)
 class EmbedStage:
     """First stage of the pipeline: sets `vector` of every row."""
 
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self,
         embedder: Embedder,
         cache: EmbeddingCache,

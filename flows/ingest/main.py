@@ -1,6 +1,7 @@
 """For Bytewax's own runner: `python -m bytewax.run flows.ingest.main:flow`, with `-w`, or `-i` and `-a`, as Bytewax has them.
 
-Settings come from RAG_*. `ragstream ingest` runs the same dataflow with exit codes, health and metrics endpoints and the express lane.
+Settings come from RAG_*. `ragstream ingest` runs the same dataflow with exit codes, health and metrics endpoints and
+the express lane.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ def flow() -> Dataflow:
     """The dataflow on the servers that RAG_* name; SIGTERM and SIGINT stop it cleanly. Raises: Misconfigured."""
     settings = load_settings()
     if settings.kafka.bootstrap_servers is None or settings.milvus.uri is None:
-        raise Misconfigured("set RAG_KAFKA__BOOTSTRAP_SERVERS and RAG_MILVUS__URI; `ragstream up` runs embedded parts")
+        msg = "set RAG_KAFKA__BOOTSTRAP_SERVERS and RAG_MILVUS__URI; `ragstream up` runs embedded parts"
+        raise Misconfigured(msg)
     configure_logging(settings.observability)
     embedder = create_embedder(settings.embedding, settings.data_dir)
     parts = Parts(

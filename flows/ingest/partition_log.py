@@ -49,7 +49,7 @@ class OpenedPartition(NamedTuple):
 class PartitionWriter:
     """Commits batches to one partition of the index log, as its only writer."""
 
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self,
         link: KafkaLink,
         settings: Settings,
@@ -123,7 +123,7 @@ class PartitionWriter:
         return OutRecord(self._topic, LogKey(kind, str(self._partition)).to_bytes(), value, partition=self._partition)
 
 
-def open_partition(  # noqa: PLR0913
+def open_partition(
     link: KafkaLink,
     settings: Settings,
     lane: Lane,
@@ -178,7 +178,7 @@ def _refuse_other(last: Progress, now: Fingerprints, settings: Settings) -> None
     ):
         if before != after:
             msg = (
-                f"generation {settings.generation!r} was made with {what} {before!r}; this process has {after!r}. Mixing them would "
-                "corrupt the index: go back, or rebuild into a new generation (RAG_GENERATION) beside the live one"
+                f"generation {settings.generation!r} was made with {what} {before!r}; this process has {after!r}. "
+                "Mixing them would corrupt the index: go back, or rebuild into a new generation (RAG_GENERATION) beside the live one"
             )
             raise Misconfigured(msg)

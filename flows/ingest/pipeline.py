@@ -143,15 +143,18 @@ class WritePipeline:
         """The next works for a stage; [] after an idle round, None to end."""
         queue = self._queues[stage]
         with self._changed:
-            if self._closing or self._error is not None:
+            if self._must_end():
                 return None
             if queue:
                 return self._slice(queue)
         pause = self._stages[stage].idle()
         with self._changed:
-            if not queue and not self._closing and self._error is None:
+            if not queue and not self._must_end():
                 self._changed.wait(timeout=pause)
         return []
+
+    def _must_end(self) -> bool:
+        return self._closing or self._error is not None
 
     def _slice(self, queue: deque[Admitted]) -> list[Admitted]:
         taken: list[Admitted] = []

@@ -17,9 +17,9 @@ from functools import partial
 from typing import NamedTuple
 
 import structlog
-from connectors.milvus import Row, VectorStore
 
 from connectors.kafka.records import OutRecord
+from connectors.milvus import Row, VectorStore
 from flows.ingest import metrics
 from flows.ingest.failpoints import FailPoints
 from flows.ingest.lane import Lane, Work

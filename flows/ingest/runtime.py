@@ -10,15 +10,16 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import structlog
-from connectors.milvus import VectorStore
 
 from connectors.blobs import open_blob_store
 from connectors.embedding import Embedder, EmbeddingCache
-from connectors.kafka import KafkaLink, PartitionReader, cluster_identity, partitions_of
+from connectors.kafka import GroupCopy, KafkaLink, PartitionReader, cluster_identity, partitions_of
 from connectors.kafka.records import Record
+from connectors.milvus import VectorStore
 from connectors.parsing import Parser
 from flows.chunking import Chunker, ChunkLimits
 from flows.ingest import metrics
@@ -105,6 +106,7 @@ class IngestRuntime:
         self.stopping = threading.Event()
         self._until_caught_up = until_caught_up
         self._give_up = threading.Event()
+        self._group = GroupCopy(parts.link, settings.kafka.ingest_group, settings.kafka.topics.documents)
         self._lock = threading.Lock()
         self._documents = settings.kafka.topics.documents
         self._patience = Patience(self._give_up, settings.ingest.retry_max_s)
@@ -155,7 +157,7 @@ class IngestRuntime:
         """Make the collections and start the pipeline. Waits for Milvus."""
         for index in self.settings.indexes:
             collection = self.settings.collection(index)
-            self._patience.insist("Milvus", lambda c=collection: self.parts.store.ensure(c, self.parts.embedder.dimension))
+            self._patience.insist("Milvus", partial(self.parts.store.ensure, collection, self.parts.embedder.dimension))
         self.pipeline.start()
 
     def stop(self) -> None:
@@ -174,6 +176,7 @@ class IngestRuntime:
             self.account(receipt)
         for partition in list(self.lanes):
             self.close_lane(partition)
+        self._group.close()
 
     # -- what the source asks
 
@@ -183,7 +186,8 @@ class IngestRuntime:
         targets = partitions_of(self.parts.link, self.settings.index_topic)
         if len(sources) != len(targets):
             msg = (
-                f"{self._documents} has {len(sources)} partitions and {self.settings.index_topic} {len(targets)}: they must agree. "
+                f"{self._documents} has {len(sources)} partitions and {self.settings.index_topic} {len(targets)}: they must "
+                "agree. "
                 "Add partitions to the smaller one (kafka-topics --alter), then restart"
             )
             raise Misconfigured(msg)
@@ -208,7 +212,8 @@ class IngestRuntime:
         low, high = opened.low, opened.high
         if opened.ledger.next < low:
             msg = (
-                f"{self._documents}/{partition} starts at {low}, but {opened.ledger.next} is the next to read: messages are gone. "
+                f"{self._documents}/{partition} starts at {low}, but {opened.ledger.next} is the next to read: messages "
+                "are gone. "
                 "Publish the lost documents again, then set the position with a rebuild"
             )
             raise DataLoss(msg)
@@ -315,6 +320,8 @@ class IngestRuntime:
                 metrics.DEAD_LETTERS.labels(work.dead_letter.reason).inc()
             if work.published_ms:
                 metrics.LATENCY.observe(max(0, receipt.committed_ms - work.published_ms) / 1000)
+        with self._lock:
+            self._group.update(self.positions())
         metrics.POSITION.labels(str(partition)).set(receipt.marker.next)
         lane = self.lanes.get(partition)
         if lane is not None:

@@ -1,7 +1,7 @@
 """Bytewax source over `rag.documents`: one reader a partition, positions from the lane's own log, ticks while idle.
 
-Bytewax's Kafka source loses errors and has no clean stop (bytewax#268, #353): this one raises what happened, and ends when told to,
-after everything it has emitted is published.
+Bytewax's Kafka source loses errors and has no clean stop (bytewax#268, #353): this one raises what happened, and
+ends when told to, after everything it has emitted is published.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ from query_api.view.tables import (
 from schemas.acl import OPERATOR_ONLY, AllowList
 from schemas.errors import Fatal, Misconfigured
 from schemas.floors import Floor, join_floors
-from schemas.index import DOC, PROGRESS, SEEN, DocKey, LogKey, Progress
+from schemas.index import DOC, PROGRESS, SEEN, DocKey, LogKey, Outcome, Progress
 
 VIEW_FORMAT: Final = 1
 """Raised when what is stored changes: older views are then read again from the log."""
@@ -46,7 +46,6 @@ MAP_BYTES: Final = 1 << 38
 """Address space, not disk: the file grows with what is in it."""
 MAX_READERS: Final = 512
 MANIFEST_CACHE_BYTES: Final = 64 * 1024 * 1024
-DEAD_LETTERED: Final = "dead-lettered"
 DEAD_LETTER_SPAN: Final = 1_000_000
 """How far back, in offsets, a dead letter is remembered for those who ask what became of their event."""
 MAX_AWAY_S: Final = 6 * 24 * 3600.0
@@ -285,7 +284,7 @@ class ManifestStore:
         require_known_schema(orjson.loads(raw))
         txn.put(pack_number(partition), raw, db=tables.progress)
         marker = Progress.from_bytes(raw)
-        dead = [run for run in marker.runs if run.outcome == DEAD_LETTERED]
+        dead = [run for run in marker.runs if run.outcome == Outcome.DEAD_LETTERED]
         for run in dead:
             txn.put(run_key(partition, run.first), pack_offset(run.last), db=tables.dead_letters)
         if dead:

@@ -1,4 +1,5 @@
-"""The demo's story: ask, edit, rights, revocation, deletion, replay, restart. On the bank's help centre, or on the caller's own data.
+"""The demo's story: ask, edit, rights, revocation, deletion, replay, restart. On the bank's help centre, or on the
+caller's own data.
 
 Every act checks what it shows: a demo that only prints would not notice a broken promise. A failed check ends it with status 1.
 """
@@ -71,7 +72,8 @@ def _ingest(stage: Stage, source: Changes, data: Path | None) -> None:
         documents = sum(1 for key in snapshot.keys() if snapshot.document(key) is not None)  # noqa: SIM118
     stage.say(f"  {count:,} change events → {documents:,} live documents, {stage.embedded():,} chunks embedded, {took:.1f} s")
     if not documents:
-        raise Misconfigured(f"{data} gave no document to show: point DATA at a folder of texts or at JSONL of document changes")
+        msg = f"{data} gave no document to show: point DATA at a folder of texts or at JSONL of document changes"
+        raise Misconfigured(msg)
 
 
 # -- the bank
@@ -137,7 +139,8 @@ def _own_changes(data: Path) -> Changes:
         return (change for change in changes_from(data, options) if isinstance(change, DocumentChange))
 
     if not data.exists():
-        raise Misconfigured(f"{data} does not exist: DATA takes a folder, a file, or JSONL (.gz, .xz)")
+        msg = f"{data} does not exist: DATA takes a folder, a file, or JSONL (.gz, .xz)"
+        raise Misconfigured(msg)
     return read
 
 
@@ -172,7 +175,7 @@ def _own_story(stage: Stage, _source: Changes) -> Callable[[], None]:
 def _showpiece(stage: Stage) -> tuple[str, str, str]:
     """The document with the most passages: something worth asking for."""
     with stage.up.query.view.snapshot() as snapshot:
-        shown = ((len(found.chunks), key, found.title) for key in snapshot.keys() if (found := snapshot.document(key)))  # noqa: SIM118
+        shown = ((len(found.chunks), key, found.entry.title) for key in snapshot.keys() if (found := snapshot.document(key)))  # noqa: SIM118
         _, key, title = max(shown)
     return key.index, key.doc_id, title
 
@@ -224,6 +227,7 @@ def _all_text(answer: AnswerEvent) -> str:
     return "\n".join([answer.text, *(citation.text for citation in answer.citations)])
 
 
-def _promise(holds: bool, what: str) -> None:  # noqa: FBT001
+def _promise(holds: bool, what: str) -> None:
     if not holds:
-        raise BrokenPromiseError(f"the demo saw a broken promise: {what}. Please report this with the output above")
+        msg = f"the demo saw a broken promise: {what}. Please report this with the output above"
+        raise BrokenPromiseError(msg)

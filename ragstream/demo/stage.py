@@ -90,23 +90,25 @@ class Stage:
         self.console.print(question, markup=False)
         self.console.print(f"  → {answer.text or answer.error}", markup=False, style="green" if answer.citations else "yellow")
         for citation in answer.citations:
-            self.console.print(
-                f"    [{citation.number}] {citation.title} · {citation.doc_id} · score {citation.score:.2f}", markup=False, style="dim"
-            )
-        lag = f" · everything up to {answer.as_of.lag_ms} ms ago is reflected" if answer.as_of and answer.as_of.lag_ms is not None else ""
-        self.console.print(f"    {answer.mode} · {answer.took_ms or 0:.0f} ms{lag}", markup=False, style="dim")
+            source = f"    [{citation.number}] {citation.title} · {citation.doc_id} · score {citation.score:.2f}"
+            self.console.print(source, markup=False, style="dim")
+        lag = answer.as_of.lag_ms if answer.as_of else None
+        fresh = f" · everything up to {lag} ms ago is reflected" if lag is not None else ""
+        self.console.print(f"    {answer.mode} · {answer.took_ms or 0:.0f} ms{fresh}", markup=False, style="dim")
 
     def _wait_ready(self) -> None:
         deadline = time.monotonic() + READY_TIMEOUT_S
         while not (self.up.query.has_started and self.up.query.view.ready().is_ready):
             self.up.check()
             if time.monotonic() > deadline:
-                raise Retryable(f"the demo did not get ready in {READY_TIMEOUT_S:g} s: {self.up.query.view.ready().reason}")
+                msg = f"the demo did not get ready in {READY_TIMEOUT_S:g} s: {self.up.query.view.ready().reason}"
+                raise Retryable(msg)
             time.sleep(POLL_S)
 
     def _accept(self, batch: list[OutRecord]) -> None:
         if self.up.intake is None:
-            raise AssertionError("the demo runs embedded")
+            msg = "the demo runs embedded"
+            raise AssertionError(msg)
         if batch:
             self.up.intake.accept(batch)
             batch.clear()
@@ -126,7 +128,8 @@ class Stage:
             if reflected is not None and reflected > published:
                 return
             if time.monotonic() > deadline:
-                raise Retryable(f"the index did not catch up in {CATCH_UP_TIMEOUT_S:g} s")
+                msg = f"the index did not catch up in {CATCH_UP_TIMEOUT_S:g} s"
+                raise Retryable(msg)
             time.sleep(POLL_S)
 
     def _progress(self) -> Progress:

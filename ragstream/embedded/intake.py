@@ -45,7 +45,9 @@ class Intake:
                 log.info("journal replayed", events=self.replayed, took_s=round(time.monotonic() - started, 2))
 
     def accept(self, records: Sequence[OutRecord]) -> int:
-        """Journal and publish; returns how many. Blocks while consumers are behind. Raises: Rejected (nothing is accepted), Retryable."""
+        """Journal and publish; returns how many. Blocks while consumers are behind. Raises: Rejected (nothing is
+        accepted), Retryable.
+        """
         now_ms = time.time_ns() // 1_000_000
         placed = [self._placed(record, now_ms) for record in records]
         with self._lock:
@@ -65,7 +67,8 @@ class Intake:
             msg = "message_too_large"
             raise Rejected(
                 msg,
-                f"the event for {key[:80].decode(errors='replace')!r} takes {size:,} bytes; embedded mode takes {MAX_EVENT_BYTES:,}. "
+                f"the event for {key[:80].decode(errors='replace')!r} takes {size:,} bytes; embedded mode takes "
+                f"{MAX_EVENT_BYTES:,}. "
                 "Use a `uri` for its content, or Kafka (RAG_KAFKA__BOOTSTRAP_SERVERS)",
             )
         return record._replace(

@@ -1,9 +1,10 @@
 """The journal: every accepted change event, on disk before the in-process broker has it.
 
-That broker forgets everything with its process. The journal is replayed at start, in order, through the ordinary path: the same events get
-the same offsets, so rows get the same ids, and the embedding cache makes it cost no embeddings.
+That broker forgets everything with its process. The journal is replayed at start, in order, through the ordinary
+path: the same events get the same offsets, so rows get the same ids, and the embedding cache makes it cost no embeddings.
 
-A frame is: length and CRC-32 of what follows (two little-endian u32), then the header's length (u32), the header (JSON) and the value.
+A frame is: length and CRC-32 of what follows (two little-endian u32), then the header's length (u32), the header
+(JSON) and the value.
 A torn frame at the end (the process died while writing; nobody was told that it was accepted) is cut off.
 """
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import orjson
@@ -55,7 +56,7 @@ def ingest_process(stack: IngestStack, log: Path, *arguments: str, **more: str) 
 
 
 @pytest.fixture
-def stack(tmp_path: Path, kafka_server: KafkaAddress, milvus_server: MilvusAddress, unique_name: str):  # type: ignore[no-untyped-def]  # noqa: ANN201
+def stack(tmp_path: Path, kafka_server: KafkaAddress, milvus_server: MilvusAddress, unique_name: str):  # type: ignore[no-untyped-def]
     settings = stack_settings(tmp_path, f"{unique_name}.")
     with real_stack(tmp_path, settings, kafka_server.bootstrap_servers, milvus_server.uri) as real:
         yield real
@@ -78,7 +79,7 @@ def test_kills_change_nothing_but_the_time(stack: IngestStack, tmp_path: Path) -
         else:
             process = ingest_process(stack, log)
             opened = log.read_bytes().count(b"lane opened")
-            wait_until(lambda o=opened, p=process: log.read_bytes().count(b"lane opened") >= o + 1 or p.poll(), within_s=60, what="lanes")
+            wait_until(partial(_has_opened, log, opened + 1, process), within_s=60, what="lanes")
             time.sleep(rng.random() * 0.8)  # the moment of the kill is the point of the test, not a wait
             process.send_signal(signal.SIGKILL)
             code = process.wait(30)
@@ -99,6 +100,10 @@ def test_kills_change_nothing_but_the_time(stack: IngestStack, tmp_path: Path) -
     assert len(offsets) == len(set(offsets)) == published
     minted = {span.row_id for manifest in found.history for span in manifest.chunks}
     assert encoded_chunks(log) <= len(minted) + killed * IN_FLIGHT
+
+
+def _has_opened(log: Path, lanes: int, process: subprocess.Popen[bytes]) -> bool:
+    return log.read_bytes().count(b"lane opened") >= lanes or process.poll() is not None
 
 
 def encoded_chunks(log: Path) -> int:

@@ -86,9 +86,7 @@ def test_what_was_chunked_before_changes_nothing(texts: list[str], media_type: s
 
 
 def prose(generator: random.Random, words: int) -> str:
-    return (
-        " ".join("".join(generator.choices("abcdefghijklmnop", k=generator.randint(2, 9))) for _ in range(words)) + "."
-    )
+    return " ".join("".join(generator.choices("abcdefghijklmnop", k=generator.randint(2, 9))) for _ in range(words)) + "."
 
 
 def article(generator: random.Random, blocks: int) -> list[str]:

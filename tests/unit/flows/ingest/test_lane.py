@@ -13,12 +13,11 @@ from hypothesis import strategies as st
 
 from connectors.kafka.records import OutRecord, Record
 from flows.chunking import Chunk
-from flows.ingest.accounting import Outcome
 from flows.ingest.events import Event, Tick, decode
 from flows.ingest.lane import Lane, Resolved, Work
 from schemas.documents import DocumentChange
 from schemas.errors import Rejected
-from schemas.index import DOC, SEEN, DocKey, IndexEntry, LogKey, SeenRecord, SourcePosition
+from schemas.index import DOC, SEEN, DocKey, IndexEntry, LogKey, Outcome, SeenRecord, SourcePosition
 from schemas.join import DocumentState, fold, join
 from schemas.wire import from_ms
 from tests.histories import INDEXES, START_MS, disturbed, expected_documents, history, records_of
@@ -305,7 +304,7 @@ def test_a_text_that_lives_again_through_a_late_event_is_read_back_from_the_log(
 def test_a_document_nobody_heard_of_starts_with_any_kind(kind: str) -> None:
     """Stubs keep registers for content that comes later."""
     later = _change(v=1, op="upsert", content={"text": "old"})
-    first = {
+    first: dict[str, dict[str, object]] = {
         "upsert": {"op": "upsert", "content": {"text": "new"}},
         "access": {"op": "access", "acl": ["*"]},
         "delete": {"op": "delete"},
