@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from importlib import import_module
 from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
 from urllib.parse import urlsplit
 
@@ -69,6 +70,8 @@ class MilvusConnection:
         self._full_uri, self._token, self._database = uri, token, database
         self._address = (parts.hostname, parts.port or _DEFAULT_PORTS[parts.scheme])
         self._lock = threading.Lock()
+        # Two seconds to import: not with this module, which is imported for its names, and not within a call's deadline.
+        import_module("pymilvus")
         self._client: MilvusClient | None = None
         self._is_lite = False
 
@@ -107,7 +110,7 @@ class MilvusConnection:
 
     def _connect(self, deadline: Deadline) -> MilvusClient:
         self._knock(deadline.remaining("connecting"))
-        from pymilvus import MilvusClient  # noqa: PLC0415  a second to import, and a process may never search
+        from pymilvus import MilvusClient  # noqa: PLC0415
 
         # It logs every error it raises with its traceback; we raise them all.
         logging.getLogger("pymilvus.decorators").setLevel(logging.CRITICAL)

@@ -9,6 +9,7 @@ or loses a node answers with codes of all kinds, mostly 65535.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
@@ -30,6 +31,8 @@ _MISSING: Final = {
     COLLECTION_NOT_FOUND: "Ingest creates collections; is RAG_GENERATION right?",
     DATABASE_NOT_FOUND: "Create the database, or mend RAG_MILVUS__DATABASE",
 }
+# Milvus 2.3 has no code for it.
+_DATABASE_IS_MISSING = re.compile(r"\bdatabase:\S+ not found")
 _REFUSED_CREDENTIALS = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
 _REFUSED_REQUESTS = (grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.INVALID_ARGUMENT)
 _REFUSING_WORDS = ("cannot parse expression", "should divide the dim", "dimension mismatch", "exceeds max length")
@@ -74,7 +77,7 @@ def _from_milvus(error: MilvusException, uri: str, what: str) -> Exception:
     said = f"Milvus at {uri}: {what}: {error.message} (code {error.code})"
     if error.code in NOT_AUTHENTICATED:
         return _bad_credentials(uri, error.message)
-    remedy = _MISSING.get(error.code)
+    remedy = _MISSING.get(DATABASE_NOT_FOUND if _DATABASE_IS_MISSING.search(error.message) else error.code)
     if remedy is not None:
         return Misconfigured(f"{said}. {remedy}")
     if error.code == COLLECTION_NOT_LOADED or "not loaded" in error.message:

@@ -17,6 +17,5 @@ def rank(query: Vector, row_ids: Sequence[str], doc_keys: Sequence[str], vectors
     norms = np.linalg.norm(vectors, axis=1) * np.linalg.norm(query)
     # A vector of length 0 points nowhere: it is like nothing.
     scores = np.divide(vectors @ query, norms, out=np.zeros(len(row_ids), dtype=np.float32), where=norms > 0)
-    best = np.argpartition(-scores, limit)[:limit] if limit < len(scores) else np.arange(len(scores))
-    hits = [Hit(row_ids[place], doc_keys[place], float(scores[place])) for place in best]
-    return sorted(hits, key=lambda hit: (-hit.score, hit.row_id))
+    best = np.lexsort((np.array(row_ids), -scores))[:limit]
+    return [Hit(row_ids[place], doc_keys[place], float(scores[place])) for place in best]

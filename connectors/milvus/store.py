@@ -47,6 +47,11 @@ class MilvusStore(VectorStore):
     def __reduce__(self) -> tuple[type[MilvusStore], tuple[MilvusSettings, str | None, str | None]]:
         return MilvusStore, self._made_of
 
+    @property
+    def uri(self) -> str:
+        """The server's address, without credentials."""
+        return self._connection.uri
+
     def ensure(self, collection: str, dimension: int) -> None:
         deadline = self._write_deadline()
         call = self._connection.call
