@@ -1,0 +1,1 @@
+"""How fast, how fresh and how large: measured on real servers. `python -m benchmarks --help`."""

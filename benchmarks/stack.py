@@ -1,0 +1,191 @@
+"""The write path on real servers as the benchmarks run it: one set of topics and collections per run, measured from outside.
+
+Servers named by `RAG_TEST_KAFKA` and `RAG_TEST_MILVUS` are used; else the suite's own start for the run and end with it.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from connectors.embedding import Embedder, create_cache
+from connectors.kafka import KafkaLink, OutRecord, Producer
+from connectors.kafka.topics import create_topics, topic_specs
+from connectors.milvus import VectorStore, create_vector_store
+from connectors.parsing import FileParser
+from flows.ingest.publishing import Receipt
+from flows.ingest.run import run_ingest
+from flows.ingest.runtime import IngestRuntime, Parts
+from schemas.documents import DocumentChange
+from schemas.settings import Settings, TopicSettings
+from tests.servers.kafka import KafkaServer
+from tests.servers.milvus import MilvusServer
+from tests.servers.plugin import KAFKA_VARIABLE, MILVUS_VARIABLE
+
+
+class Servers(NamedTuple):
+    """Where Kafka and Milvus answer; `pids` of those that were started here, by name."""
+
+    kafka: str
+    milvus: str
+    pids: dict[str, int]
+
+
+class Committed(NamedTuple):
+    """One committed batch: when, and what it brought."""
+
+    at_s: float
+    events: int
+    chunks: int
+    tokens: int
+
+
+class WatchedRuntime(IngestRuntime):
+    """The product's runtime that also notes when which batch was committed."""
+
+    def __init__(self, settings: Settings, parts: Parts, *, until_caught_up: bool = False) -> None:
+        super().__init__(settings, parts, until_caught_up=until_caught_up)
+        self.commits: list[Committed] = []
+        self.first_read_s: float | None = None
+
+    def has_read(self, partition: int, position: int) -> None:
+        if self.first_read_s is None:
+            self.first_read_s = time.time()
+        super().has_read(partition, position)
+
+    def account(self, receipt: Receipt) -> None:
+        events = sum(run.count for run in receipt.marker.runs)
+        rows = [row for work in receipt.works for row in work.rows if row.text is not None]
+        self.commits.append(Committed(receipt.committed_ms / 1000, events, len(rows), sum(row.tokens for row in rows)))
+        super().account(receipt)
+
+
+@dataclass
+class Stack:
+    """Topics and collections of one run."""
+
+    settings: Settings
+    link: KafkaLink
+    milvus_uri: str
+    store: VectorStore
+    embedder: Embedder
+    _closing: ExitStack = field(default_factory=ExitStack)
+
+    def publish(self, changes: Iterable[DocumentChange]) -> int:
+        """Send and wait for every acknowledgement."""
+        return self.publish_raw((change.doc_id.encode(), change.to_bytes()) for change in changes)
+
+    def publish_raw(self, messages: Iterable[tuple[bytes, bytes]]) -> int:
+        producer, count = Producer(self.link), 0
+        try:
+            for key, value in messages:
+                producer.send(OutRecord(self.settings.kafka.topics.documents, key, value))
+                count += 1
+            producer.flush(120)
+        finally:
+            producer.close()
+        return count
+
+    def runtime(self, *, until_caught_up: bool = True) -> WatchedRuntime:
+        cache = create_cache(self.settings.embedding, self.settings.data_dir, self.embedder.fingerprint)
+        parser = FileParser(self.settings.parsing)
+        self._closing.callback(cache.close)
+        self._closing.callback(parser.close)
+        parts = Parts(self.link, self.store, self.embedder, cache, parser)
+        return WatchedRuntime(self.settings, parts, until_caught_up=until_caught_up)
+
+    def ingest(self) -> WatchedRuntime:
+        """Until everything published so far is indexed."""
+        runtime = self.runtime()
+        run_ingest(runtime)
+        return runtime
+
+    @contextmanager
+    def ingesting(self) -> Iterator[WatchedRuntime]:
+        """In the background until the block ends."""
+        runtime = self.runtime(until_caught_up=False)
+        failure: list[BaseException] = []
+
+        def run() -> None:
+            try:
+                run_ingest(runtime)
+            except BaseException as exc:
+                failure.append(exc)
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        try:
+            yield runtime
+        finally:
+            runtime.stop()
+            thread.join(60)
+        if failure:
+            raise failure[0]
+
+    def close(self) -> None:
+        for collection in self.store.collections():
+            if collection.startswith(self.settings.milvus.collection_prefix):
+                self.store.drop(collection)
+        self._closing.close()
+        self.store.close()
+
+
+def make_settings(data_dir: Path, **sections: dict[str, object]) -> Settings:
+    """Default settings but for names of the run's own."""
+    name = f"bench{uuid.uuid4().hex[:8]}"
+    topics = {key: f"{name}.{value}" for key, value in TopicSettings().model_dump().items()}
+    kafka = {"topics": topics, **sections.pop("kafka", {})}
+    milvus = {"collection_prefix": name, **sections.pop("milvus", {})}
+    observability = {"log_level": "warning", "ingest_port": 0, "query_port": 0}
+    return Settings.model_validate(
+        {"data_dir": data_dir, "kafka": kafka, "milvus": milvus, "observability": observability, **sections}
+    )
+
+
+@contextmanager
+def real_stack(servers: Servers, settings: Settings, embedder: Embedder) -> Iterator[Stack]:
+    """Topics are made, collections come with the first ingest; both are gone afterwards."""
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    link = KafkaLink(settings.kafka, servers.kafka)
+    create_topics(link, topic_specs(settings))
+    stack = Stack(settings, link, servers.milvus, create_vector_store(settings, servers.milvus), embedder)
+    try:
+        yield stack
+    finally:
+        stack.close()
+
+
+@contextmanager
+def running_servers(home: Path) -> Iterator[Servers]:
+    """Kafka and Milvus for the length of the block."""
+    kafka, milvus = os.environ.get(KAFKA_VARIABLE), os.environ.get(MILVUS_VARIABLE)
+    pids: dict[str, int] = {}
+    with ExitStack() as running:
+        if not kafka:
+            broker = running.enter_context(KafkaServer(home / "kafka"))
+            kafka, pids["kafka"] = broker.bootstrap_servers, broker.pid
+        if not milvus:
+            vectors = running.enter_context(MilvusServer(home / "milvus"))
+            milvus, pids["milvus"] = vectors.uri, vectors.pid
+        yield Servers(kafka, milvus, pids)
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time that a process has used so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def rss_mib(pid: int | None = None) -> float:
+    """Resident memory of a process."""
+    for line in Path(f"/proc/{pid or 'self'}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) / 1024
+    return 0.0
