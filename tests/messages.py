@@ -52,9 +52,9 @@ expiries: st.SearchStrategy[dict[str, Any]] = st.one_of(
 
 
 @st.composite
-def changes(draw: st.DrawFn) -> DocumentChange:
-    """Valid changes of all three kinds, with any of the fields that go with them."""
-    op = draw(st.sampled_from(["upsert", "delete", "access"]))
+def changes(draw: st.DrawFn, ops: tuple[str, ...] = ("upsert", "delete", "access")) -> DocumentChange:
+    """Valid changes, of all three kinds unless told otherwise, with any of the fields that go with them."""
+    op = draw(st.sampled_from(ops))
     fields = draw(
         st.fixed_dictionaries(
             {"doc_id": doc_ids},
@@ -156,6 +156,7 @@ answers = st.builds(
     ),
     answered_at=st.none() | moments,
 )
+upserts = changes(("upsert",))
 queries = st.builds(
     QueryRequest,
     query_id=doc_ids,
