@@ -35,7 +35,9 @@ class _LanePartition(StatefulSourcePartition[Record | Tick, None]):
         if self._runtime.should_stop(self._lane):
             if self._runtime.is_idle(partition):
                 raise StopIteration
-            return self._tick()
+            # No ticks: each would be something more to wait for.
+            self._awake = datetime.now(UTC) + IDLE_POLL
+            return []
         records = self._lane.reader.poll(self._lane.appetite(self._runtime.settings.ingest.fetch_messages))
         if not records:
             return self._tick()

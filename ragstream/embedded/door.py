@@ -20,6 +20,8 @@ from schemas.settings import MIB
 
 MAX_BODY: Final = 64 * MIB
 TIMEOUT_S: Final = 300.0
+POLL_S: Final = 0.05
+"""How long `close` waits at most."""
 
 
 class Door:
@@ -29,7 +31,7 @@ class Door:
         handler = type("_Handler", (_DoorHandler,), {"intake": intake, "token": token})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, name="door", daemon=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(POLL_S,), name="door", daemon=True)
 
     @property
     def url(self) -> str:
