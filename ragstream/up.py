@@ -84,7 +84,7 @@ class Up:
         settings, stack = self._settings, self._stack
         stack.enter_context(hold(settings.data_dir))
         link = self._start_log()
-        milvus_uri = settings.milvus.uri or self._start_milvus()
+        milvus_uri = settings.milvus.uri or self._start_milvus(is_refilled=link.embedded)
         self.where = Where(link, milvus_uri)
         embedder = create_embedder(settings.embedding, settings.data_dir)
         stack.callback(embedder.close)
@@ -115,8 +115,12 @@ class Up:
         backlog.register(topics.floors, VIEW)
         return KafkaLink(kafka, bootstrap, embedded=True, backlog=backlog, lock_dir=lock_dir(self._settings.data_dir))
 
-    def _start_milvus(self) -> str:
-        server = LiteServer(self._settings.data_dir / MILVUS_FILE)
+    def _start_milvus(self, *, is_refilled: bool) -> str:
+        file = self._settings.data_dir / MILVUS_FILE
+        if is_refilled:
+            # The replay writes every row again. What it doesn't (documents that have ended since) nobody would ever delete.
+            file.unlink(missing_ok=True)
+        server = LiteServer(file)
         uri = server.start()
         self._stack.callback(server.close)
         return uri
