@@ -23,6 +23,7 @@ MODULES: Final = {
     "confluent-kafka": "confluent_kafka",
     "milvus-lite": "milvus_lite",
     "pymilvus": "pymilvus",
+    "grpcio": "grpc",
     "sentence-transformers": "sentence_transformers",
     "faust-streaming": "faust",
     "redis": "redis",
@@ -41,7 +42,6 @@ MODULES: Final = {
     "rich": "rich",
     "markdown-it-py": "markdown_it",
     "markitdown": "markitdown",
-    "stamina": "stamina",
     "numpy": "numpy",
 }
 """What to import to see whether a distribution works, where that isn't its name with underscores."""
