@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from prometheus_client import CollectorRegistry, Gauge
 
-from connectors.observability import HealthServer, start_health_server
+from connectors.observability import Check, HealthServer, start_health_server
 from query_api.view import IndexView
 from schemas.settings import Settings
 
 
-def start_health(settings: Settings, registry: CollectorRegistry, view: IndexView) -> HealthServer:
+def start_health(
+    settings: Settings, registry: CollectorRegistry, view: IndexView, more_checks: Mapping[str, Check] | None = None
+) -> HealthServer:
     """Serve `/metrics`, `/healthz` and `/readyz`; close it when the process ends. Raises: Misconfigured."""
     _watch(registry, "rag_view_lag_seconds", "Age of what the view reflects, as it states it; NaN: unknown.", _lag_of(view))
     access_help = "Age of what the view knows of access; NaN: unknown."
     _watch(registry, "rag_view_access_lag_seconds", access_help, view.access_lag_s)
     observability = settings.observability
-    checks = {"view": lambda: _waiting_for(view)}
+    checks: dict[str, Check] = {"view": lambda: _waiting_for(view), **(more_checks or {})}
     return start_health_server(observability.host, observability.query_port, registry, checks)
 
 

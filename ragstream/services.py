@@ -5,15 +5,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Final
 
 import structlog
-from prometheus_client import REGISTRY
+from prometheus_client import REGISTRY, CollectorRegistry, ProcessCollector
 
 from connectors.embedding import Embedder, create_cache, create_embedder
 from connectors.kafka import KafkaLink
@@ -24,10 +22,11 @@ from flows.express import ExpressLane
 from flows.ingest.run import run_ingest
 from flows.ingest.runtime import IngestRuntime, Parts
 from query_api.answer import ExtractiveAnswerer
+from query_api.health import start_health
 from query_api.metrics import QueryMetrics
 from query_api.pipeline import AnswerPipeline
 from query_api.retrieval import Retriever
-from query_api.serving import serve
+from query_api.serving import run
 from query_api.stopping import StopSignal
 from query_api.view import IndexView, KafkaViewLog
 from schemas.errors import Retryable
@@ -35,6 +34,7 @@ from schemas.settings import Settings
 
 JOIN_TIMEOUT_S: Final = 60.0
 RESTART_PAUSE_S: Final = 1.0
+VIEW_POLL_S: Final = 0.02
 
 log = structlog.get_logger(__name__)
 
@@ -141,12 +141,6 @@ class IngestService:
         return f"express lane ended: {self._express.error}" if self._express.error is not None else None
 
 
-@cache
-def _query_metrics() -> QueryMetrics:
-    """One set per process: a name can be registered once, and a service may be started again."""
-    return QueryMetrics(REGISTRY)
-
-
 class QueryService:
     """The read path: the view of the index, the answering pipeline, and the Faust worker before it.
 
@@ -161,7 +155,10 @@ class QueryService:
         self._embedder = embedder or create_embedder(settings.embedding, settings.data_dir)
         self._store = create_vector_store(settings, where.milvus_uri)
         self.view = IndexView(settings, KafkaViewLog(where.link))
-        self._metrics = _query_metrics()
+        # Of its own: a name can be registered once, and a service may be started again in a process.
+        self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
+        self._metrics = QueryMetrics(self._registry)
         self._retriever = Retriever(settings, self._store, lambda: self.view.keyword, self._embedder)
         self.pipeline = AnswerPipeline(settings, self.view, self._retriever, ExtractiveAnswerer(), self._metrics)
         self._stop = StopSignal()
@@ -182,9 +179,7 @@ class QueryService:
 
     def start(self) -> None:
         """Begin, in threads of its own."""
-        observability = self._settings.observability
-        checks = {"view": self._check_view, "worker": self._check_worker}
-        self._health = start_health_server(observability.host, observability.query_port, REGISTRY, checks)
+        self._health = start_health(self._settings, self._registry, self.view, {"worker": self._check_worker})
         self.view.start()
         self._thread = threading.Thread(target=self._run, name="query", daemon=True)
         self._thread.start()
@@ -216,12 +211,10 @@ class QueryService:
 
     def _run(self) -> None:
         try:
+            self._wait_for_view()
             while not self._stop.is_set:
                 try:
-                    answering = serve(
-                        self._settings, self._link, self.pipeline, self._metrics, self._stop, self._started.set
-                    )
-                    asyncio.run(answering)
+                    run(self._settings, self._link, self.pipeline, self._metrics, self._stop, self._started.set)
                 except Retryable as exc:
                     log.warning("the query worker starts again", error=str(exc))
                     self._ended.wait(RESTART_PAUSE_S)
@@ -230,9 +223,10 @@ class QueryService:
         finally:
             self._ended.set()
 
-    def _check_view(self) -> str | None:
-        readiness = self.view.ready()
-        return None if readiness.is_ready else readiness.reason
+    def _wait_for_view(self) -> None:
+        """A worker that joins before its view is ready would only answer that it isn't."""
+        while not self._stop.is_set and self.view.failure is None and not self.view.ready().is_ready:
+            self._ended.wait(VIEW_POLL_S)
 
     def _check_worker(self) -> str | None:
         if self.error is not None:
