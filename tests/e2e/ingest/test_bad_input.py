@@ -1,4 +1,4 @@
-"""Bad input on a log that runs: each message is one dead letter, byte for byte; its neighbours are indexed, its ACL still narrows."""
+"""Bad input on a log that runs: one dead letter a message, byte for byte; neighbours are indexed, its ACL still narrows."""
 
 from __future__ import annotations
 
