@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
@@ -13,7 +14,6 @@ from connectors.milvus.errors import NotLoaded
 from connectors.milvus.filters import between, one_of
 from connectors.milvus.port import MAX_LIMIT, Row
 from connectors.milvus.schema import COUNT, DOC_KEY, ID, VECTOR, wire_size
-from schemas.errors import Fatal
 
 if TYPE_CHECKING:
     from pymilvus import MilvusClient
@@ -29,8 +29,7 @@ FETCH_IDS: Final = 256
 
 STRONG: Final = "Strong"
 BOUNDED: Final = "Bounded"
-HEX: Final = "0123456789abcdef"
-MAX_ID_LENGTH: Final = 32
+ID_RANGES: Final = 16
 
 
 class FetchedRows:
@@ -107,22 +106,18 @@ class CollectionRequests:
             found.add(self.query(deadline, collection, one_of(chunk), [ID, DOC_KEY, VECTOR], limit=len(chunk)))
         return found
 
-    def ids(
-        self, deadline: Callable[[], Deadline], collection: str, first: str = "", end: str = "", prefix: str = ""
-    ) -> Iterator[str]:
+    def ids(self, deadline: Callable[[], Deadline], collection: str, first: str = "", end: str = "") -> Iterator[str]:
         """All ids in [first, end), in ranges small enough for one answer: Milvus pages only through a stateful cursor."""
         answer = self.query(deadline(), collection, between(first, end), [ID], limit=MAX_LIMIT, consistency=STRONG)
+        found = sorted({entity[ID] for entity in answer})
         if len(answer) < MAX_LIMIT:
-            yield from {entity[ID] for entity in answer}
+            yield from found
             return
-        if len(prefix) >= MAX_ID_LENGTH:
-            msg = f"{collection} holds ids that are no row ids, around {first!r}: it isn't ragstream's"
-            raise Fatal(msg)
-        # The first and the last range reach to the ends of this one, so that nothing falls between.
-        starts = [prefix + digit for digit in HEX]
-        bounds = [first, *starts[1:], end]
-        for digit, low, high in zip(HEX, bounds, bounds[1:], strict=False):
-            yield from self.ids(deadline, collection, low, high, prefix + digit)
+        # Too many: what came shows how the ids are spread, so cut there. The ranges touch: nothing falls between.
+        cuts = [found[place * len(found) // ID_RANGES] for place in range(1, ID_RANGES)]
+        bounds = [first, *cuts, found[-1], end]
+        for low, high in pairwise(bounds):
+            yield from self.ids(deadline, collection, low, high)
 
 
 def upsert_batches(rows: Iterable[Row]) -> Iterator[list[Row]]:

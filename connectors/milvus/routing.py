@@ -18,7 +18,9 @@ EXACT_FALLBACK_ROWS: Final = 4096
 """Up to so many where the index returned fewer than were asked for."""
 
 MAX_EF: Final = 4096
-EF_PER_HIT: Final = 8
+EF_PER_HIT: Final = 16
+EF_PER_HIDDEN: Final = 2
+"""Candidates more for every row that the filter hides for one that it shows: deleted rows are hidden too, uncounted."""
 
 REACH_TTL_S: Final = 5.0
 """A stale count only costs a detour, never a wrong result."""
@@ -44,8 +46,8 @@ def falls_back(reach: Reach, limit: int, found: int) -> bool:
 
 def search_width(reach: Reach, limit: int, least: int) -> int:
     """How many candidates (`ef`) the index looks at; Milvus wants at least `limit`."""
-    share = max(reach.readable, 1) / max(reach.total, reach.readable, 1)
-    wanted = int(max(least, EF_PER_HIT * limit) / share)
+    hidden_per_shown = max(reach.total - reach.readable, 0) / max(reach.readable, 1)
+    wanted = int(max(least, EF_PER_HIT * limit) * (1 + EF_PER_HIDDEN * hidden_per_shown))
     return max(limit, least, min(wanted, MAX_EF))
 
 

@@ -235,3 +235,16 @@ def test_collections_are_apart(store: VectorStore, collection: str, unique_name:
 def test_it_answers_a_ping(store: VectorStore) -> None:
     """A store whose server is there says so by returning."""
     store.ping(TIMEOUT_S)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_ids_beyond_one_answer_are_all_listed(store: VectorStore, collection: str) -> None:
+    """More rows than Milvus returns at once, bunched together or not: each id once."""
+    numbers = [*range(16_000), *(number << 100 for number in range(1, 2_000))]
+    store.upsert(collection, [row(number) for number in numbers])
+    listed = list(store.row_ids(collection))
+    assert len(listed) == len(numbers)
+    assert sorted(listed) == sorted(row(number).row_id for number in numbers)
+    store.delete(collection, listed)
+    assert store.count(collection) == 0

@@ -47,6 +47,7 @@ def row_of(number: int, vector: NDArray[np.float32]) -> Row:
 def test_whoever_may_read_little_finds_it(store: VectorStore, filled: str, vectors: NDArray[np.float32]) -> None:
     """Recall against an exact search is at least 0.95 for callers who read 100 %, 10 % and 1 %, for 10 and 100 hits."""
     queries, rows = vectors[ROWS:], vectors[:ROWS]
+    assert sorted(store.row_ids(filled)) == [f"{number:032x}" for number in range(ROWS)]
     for name, share in READABLE.items():
         for limit in (10, 100):
             recalls = []

@@ -10,7 +10,7 @@ from connectors.milvus.errors import NotLoaded, translated
 from schemas.errors import Fatal, Misconfigured, RagError, Retryable
 
 
-class RpcError(grpc.RpcError):  # type: ignore[misc]
+class RpcError(grpc.RpcError):
     """What gRPC raises, as far as it is looked at."""
 
     def __init__(self, code: grpc.StatusCode) -> None:

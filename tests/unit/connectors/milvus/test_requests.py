@@ -69,8 +69,10 @@ def test_a_search_is_as_wide_as_milvus_takes(readable_rows: int, total: int, lim
 
 
 def test_the_smaller_the_share_the_wider_the_search() -> None:
-    """A tenth of the rows takes ten times the candidates."""
-    assert search_width(Reach(10_000, 100_000), 10, 128) == 10 * search_width(Reach(100_000, 100_000), 10, 128)
+    """Whoever reads everything pays nothing for it, whoever reads a tenth looks at many times the candidates."""
+    assert search_width(Reach(100_000, 100_000), 5, 128) == 128
+    assert search_width(Reach(50_000, 100_000), 5, 128) == 3 * 128
+    assert search_width(Reach(10_000, 100_000), 5, 128) == 19 * 128
 
 
 def test_few_rows_are_scored_exactly() -> None:
