@@ -21,7 +21,7 @@ from schemas.settings import Settings
 from tests.waiting import wait_until
 
 ENCODED = 'rag_ingest_chunks_total{source="encoder"}'
-COMMAND_TIMEOUT_S = 90
+COMMAND_TIMEOUT_S = 90.0
 READY_WITHIN_S = 60
 CAUGHT_UP_WITHIN_S = 60
 STOPPED_WITHIN_S = 30
@@ -58,7 +58,7 @@ class Shell:
     def having(self, **more: str) -> Shell:
         return replace(self, variables={**self.variables, **more})
 
-    def run(self, *words: str, expect: int | None = 0, stdin: bytes = b"") -> Result:
+    def run(self, *words: str, expect: int | None = 0, stdin: bytes = b"", timeout_s: float = COMMAND_TIMEOUT_S) -> Result:
         """Run to the end; the exit code must be `expect` (None: any)."""
         done = subprocess.run(
             [sys.executable, "-m", "ragstream", *words],
@@ -67,7 +67,7 @@ class Shell:
             input=stdin,
             capture_output=True,
             check=False,
-            timeout=COMMAND_TIMEOUT_S,
+            timeout=timeout_s,
         )
         result = Result(done.returncode, done.stdout.decode(), done.stderr.decode())
         if expect is not None:
