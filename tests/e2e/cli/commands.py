@@ -138,12 +138,13 @@ def start_up(shell: Shell, log: Path) -> Up:
         return running if states == {"ready"} else None
 
     try:
-        running = wait_until(is_ready, within_s=READY_WITHIN_S, what="`ragstream up` to be ready")
+        found = wait_until(is_ready, within_s=READY_WITHIN_S, what="`ragstream up` to be ready")
     except BaseException:
         process.kill()
         process.wait()
         raise
-    return Up(shell, process, log, running)
+    assert found is not None
+    return Up(shell, process, log, found)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -135,7 +135,7 @@ def test_documents_and_questions_in_every_codec(
         assert codec in {citation.doc_id for citation in answer.citations}
 
 
-def _produce(kafka: KafkaAddress, topic: str, key: str, value: dict[str, object], codec: str) -> None:
+def _produce(kafka: KafkaAddress, topic: str, key: str, value: Mapping[str, object], codec: str) -> None:
     failures: list[object] = []
     producer = Producer(
         {"bootstrap.servers": kafka.bootstrap_servers, "compression.type": codec, "partitioner": "murmur2_random"}

@@ -1,0 +1,66 @@
+"""`ragstream demo`: the whole story with the real encoder, on the help centre and on one's own data."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.cli.commands import Shell, new_shell, write_docs
+
+HELD = "Every promise held."
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    return new_shell(tmp_path)
+
+
+def test_the_story_of_the_help_centre_holds(shell: Shell) -> None:
+    """Without a terminal it ends by itself, with status 0; with the real encoder."""
+    told = shell.having(EMBEDDING__KIND="sentence-transformers").run("demo", timeout_s=300).out
+    assert HELD in told
+    for act in ("Ingest", "Ask", "Edit", "Rights", "Revoke", "Delete", "Replay", "Restart"):
+        assert f"\n{act}" in told
+    assert "I don't know based on the available knowledge." in told
+    assert "first answer" in told
+
+
+def test_a_folder_of_one_s_own(shell: Shell) -> None:
+    """DATA=folder: Markdown and HTML, one level down too."""
+    folder = write_docs(
+        shell.cwd / "mine", **{f"door-{n}": f"# Door {n}\n\nDoor {n} opens with key {n * 13}.\n" for n in range(6)}
+    )
+    write_docs(folder / "deeper", window="# Windows\n\nWindows open with a handle.\n")
+    (folder / "page.html").write_text("<h1>Roof</h1><p>The roof does not open.</p>")
+    told = shell.run("demo", "--data", str(folder), timeout_s=200).out
+    assert HELD in told
+    assert "8 change events → 8 live documents" in told
+
+
+def test_jsonl_of_one_s_own(shell: Shell) -> None:
+    """DATA=file.jsonl: changes as they are published."""
+    rows = [
+        {
+            "op": "upsert",
+            "doc_id": f"row/{n}",
+            "event_time": f"2026-03-01T12:00:0{n}Z",
+            "content": {"text": f"# Row {n}\n\nFact {n}.\n"},
+        }
+        for n in range(5)
+    ]
+    rows.append({"op": "delete", "doc_id": "row/0", "event_time": "2026-03-02T12:00:00Z"})
+    file = shell.cwd / "rows.jsonl"
+    file.write_text("\n".join(map(json.dumps, rows)))
+    told = shell.run("demo", "--data", str(file), "--stay", "no", timeout_s=200).out
+    assert HELD in told
+    assert "6 change events → 4 live documents" in told
+
+
+def test_data_that_is_not_there_is_said(shell: Shell) -> None:
+    """Exit code 78, with what DATA takes."""
+    refused = shell.run("demo", "--data", "nowhere", expect=78, timeout_s=200)
+    assert "DATA takes a folder, a file, or JSONL" in refused.err
