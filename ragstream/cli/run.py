@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -129,11 +130,12 @@ def demo(
     stay: Annotated[Literal["auto", "yes", "no"], typer.Option(help="Keep running at the end. auto: on a terminal.")] = "auto",
 ) -> None:
     """Tell a short story on real content: ask, edit, rights, revocation, deletion, replay, restart."""
+    began = time.monotonic()  # what follows loads torch, and belongs to the time that a person waits
     settings = settings_for_command()
     from ragstream.demo import run_demo  # noqa: PLC0415
 
     with reported_errors():
-        run_demo(settings, data=data, data_dir=data_dir, stay=stay)
+        run_demo(settings, data=data, data_dir=data_dir, stay=stay, began=began)
 
 
 def _named_servers(settings: Settings):  # type: ignore[no-untyped-def]

@@ -38,12 +38,16 @@ class BrokenPromiseError(RagError):
 Changes = Callable[[], Iterator[DocumentChange]]
 
 
-def run_demo(settings: Settings, *, data: Path | None, data_dir: Path | None, stay: str) -> None:
-    """Tell the story; stay up at the end on a terminal. Raises: RagError; a check that failed is one."""
+def run_demo(settings: Settings, *, data: Path | None, data_dir: Path | None, stay: str, began: float | None = None) -> None:
+    """Tell the story; stay up at the end on a terminal. Raises: RagError; a check that failed is one.
+
+    Args:
+        began: monotonic seconds at which the command started, where that was earlier than now.
+    """
     console = Console(highlight=False, soft_wrap=True)
     with ExitStack() as stack:
         folder = data_dir or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ragstream-demo-")))
-        stage = Stage(_embedded(settings, folder), console)
+        stage = Stage(_embedded(settings, folder), console, began)
         source = _own_changes(data) if data is not None else _bank_changes
         stage.act("Starting: an in-process Kafka, Milvus Lite, the encoder, ingest and query workers")
         with stage.running():

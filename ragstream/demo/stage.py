@@ -31,10 +31,10 @@ POLL_S: Final = 0.02
 class Stage:
     """A running `up`, its clock and its printer."""
 
-    def __init__(self, settings: Settings, console: Console) -> None:
+    def __init__(self, settings: Settings, console: Console, began: float | None = None) -> None:
         self.settings = settings
         self.console = console
-        self.began = time.monotonic()
+        self.began = time.monotonic() if began is None else began
         self.up = Up(settings)
 
     @contextmanager
