@@ -164,7 +164,7 @@ class IndexSettings(Section):
 class IngestSettings(Section):
     """The write path."""
 
-    in_flight_chunks: PositiveInt = Field(256, description="Chunks embedded but not yet published, at most, a worker.")
+    in_flight_chunks: PositiveInt = Field(256, description="Chunks that a kill can have embedded again, at most, a worker.")
     fetch_messages: PositiveInt = Field(512, description="Messages taken from a partition at once.")
     tick_s: PositiveSeconds = Field(0.25, description="How often an idle lane looks for expired documents and garbage.")
     garbage_grace_s: Annotated[float, Field(ge=0)] = Field(

@@ -46,7 +46,8 @@ class OpenVinoEngine:
         common = {"INFERENCE_PRECISION_HINT": PRECISION_HINTS[precision], "INFERENCE_NUM_THREADS": threads}
         # A stream a thread beats a thread team on one batch: nothing waits for the slowest thread of each operation.
         bulk = core.compile_model(model, "CPU", {**common, "NUM_STREAMS": threads})
-        self._queue: Any = openvino.AsyncInferQueue(bulk, threads)
+        # Twice as many requests: the next one lies ready while Python, which may be busy elsewhere, takes a result.
+        self._queue: Any = openvino.AsyncInferQueue(bulk, 2 * threads)
         single = core.compile_model(model, "CPU", {**common, "NUM_STREAMS": 1})
         self._request: Any = single.create_infer_request()
         self._request_lock = threading.Lock()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -40,9 +40,11 @@ class EmbedStage:
         store: VectorStore,
         *,
         collection_of: Callable[[str], str],
+        round_chunks: int,
         patience: Patience,
         fail_points: FailPoints,
     ) -> None:
+        self._round_chunks = round_chunks
         self._embedder = embedder
         self._cache = cache
         self._store = store
@@ -78,15 +80,21 @@ class EmbedStage:
         return known
 
     def _encode(self, rows: Mapping[str, RowWrite]) -> dict[str, np.ndarray]:
-        if not rows:
-            return {}
+        """In rounds of even lengths, each in the cache before the next begins: a kill costs one of them."""
+        fresh: dict[str, np.ndarray] = {}
+        waiting = sorted(rows.values(), key=lambda row: -row.tokens)
+        for start in range(0, len(waiting), self._round_chunks):
+            fresh |= self._encode_round(waiting[start : start + self._round_chunks])
+        return fresh
+
+    def _encode_round(self, rows: Sequence[RowWrite]) -> dict[str, np.ndarray]:
         with metrics.EMBED_SECONDS.time():
-            matrix = self._embedder.encode([row.text or "" for row in rows.values()])
-        fresh = dict(zip(rows, matrix, strict=True))
+            matrix = self._embedder.encode([row.text or "" for row in rows])
+        fresh = dict(zip([row.digest for row in rows], matrix, strict=True))
         self._cache.put_many(fresh)
         metrics.CHUNKS.labels("encoder").inc(len(fresh))
         log.debug("encoded", chunks=len(fresh))
-        metrics.TOKENS_EMBEDDED.inc(sum(row.tokens for row in rows.values()))
+        metrics.TOKENS_EMBEDDED.inc(sum(row.tokens for row in rows))
         return fresh
 
     def _remember(self, fresh: Mapping[str, np.ndarray]) -> None:

@@ -49,13 +49,15 @@ class WritePipeline:
     Args:
         embed, publish: the two stages.
         in_flight_chunks: chunks admitted but not yet published, at most (a single larger document is let through alone).
+        window: chunks that one round of embedding takes, at most (the same).
     """
 
-    def __init__(self, embed: Stage, publish: Stage, *, in_flight_chunks: int) -> None:
+    def __init__(self, embed: Stage, publish: Stage, *, in_flight_chunks: int, window: int) -> None:
         self._stages = (embed, publish)
         self._queues: tuple[deque[Admitted], deque[Admitted]] = (deque(), deque())
         self._limit = in_flight_chunks
-        self._window = max(1, in_flight_chunks // 3)  # one is embedded, one published, one waits: the encoder never does
+        # What waits to be published goes at once: a round there costs its waits for visibility, however much it holds.
+        self._windows = (window, in_flight_chunks)
         self._changed = threading.Condition()
         self._chunks = 0
         self._bytes = 0
@@ -146,7 +148,7 @@ class WritePipeline:
             if self._must_end():
                 return None
             if queue:
-                return self._slice(queue)
+                return self._slice(queue, self._windows[stage])
         pause = self._stages[stage].idle()
         with self._changed:
             if not queue and not self._must_end():
@@ -156,11 +158,12 @@ class WritePipeline:
     def _must_end(self) -> bool:
         return self._closing or self._error is not None
 
-    def _slice(self, queue: deque[Admitted]) -> list[Admitted]:
+    @staticmethod
+    def _slice(queue: deque[Admitted], window: int) -> list[Admitted]:
         taken: list[Admitted] = []
         chunks = 0
         while queue and len(taken) < MAX_WORKS_PER_BATCH:
-            if taken and chunks + queue[0].chunks > self._window:
+            if taken and chunks + queue[0].chunks > window:
                 break
             chunks += queue[0].chunks
             taken.append(queue.popleft())

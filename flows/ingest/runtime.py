@@ -45,7 +45,11 @@ RECORD_MARGIN_BYTES: Final = 1024
 MIN_FETCH: Final = 8
 CONSUMER: Final = "ingest"
 CHUNKS_PER_FETCH: Final = 96
-"""New chunks that a batch is meant to hold: enough to bucket by length, few enough to keep every stage busy."""
+"""New chunks that a batch is meant to hold: few enough to keep every stage busy."""
+ROUNDS_PER_WINDOW: Final = 2
+"""Rounds of the encoder whose chunks are sorted by length together: less padding, for a later publication under load."""
+WINDOWS_IN_FLIGHT: Final = 3
+"""One is embedded, one waits for its rows to be visible, one is planned: neither encoder nor Milvus waits for the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,19 @@ class OpenLane:
         per_event = chunks / max(1, events)
         wanted = CHUNKS_PER_FETCH / per_event if per_event > 0.01 else self.fetch * 2  # noqa: PLR2004
         self.fetch = max(MIN_FETCH, min(4096, int(wanted)))
+
+
+def _pipeline_limits(settings: Settings) -> dict[str, int]:
+    """Chunks under way, so that a kill has no more than `in_flight_chunks` embedded again.
+
+    With a cache on disk that is one round of the encoder: what it has finished is not lost, though not yet published.
+    Without it all that is not published is lost: thirds of it are embedded, published and waiting.
+    """
+    limit = settings.ingest.in_flight_chunks
+    if settings.embedding.cache == "lmdb":
+        window = ROUNDS_PER_WINDOW * limit
+        return {"in_flight_chunks": WINDOWS_IN_FLIGHT * window, "window": window}
+    return {"in_flight_chunks": limit, "window": max(1, limit // 3)}
 
 
 class _EncoderTokens:
@@ -120,6 +137,7 @@ class IngestRuntime:
             parts.cache,
             parts.store,
             collection_of=settings.collection,
+            round_chunks=settings.ingest.in_flight_chunks,
             patience=self._patience,
             fail_points=self._fail_points,
         )
@@ -134,7 +152,7 @@ class IngestRuntime:
             fail_points=self._fail_points,
             now_ms=self.now_ms,
         )
-        self.pipeline = WritePipeline(embed, self._publish, in_flight_chunks=settings.ingest.in_flight_chunks)
+        self.pipeline = WritePipeline(embed, self._publish, **_pipeline_limits(settings))
         self._resolver = ContentResolver(
             parts.link,
             self._documents,

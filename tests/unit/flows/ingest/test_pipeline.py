@@ -51,7 +51,7 @@ def stages() -> tuple[Stage, Stage]:
 
 
 def started(stages: tuple[Stage, Stage], limit: int = 10) -> WritePipeline:
-    pipeline = WritePipeline(*stages, in_flight_chunks=limit)
+    pipeline = WritePipeline(*stages, in_flight_chunks=limit, window=max(1, limit // 3))
     pipeline.start()
     return pipeline
 

@@ -1,0 +1,74 @@
+"""The embedding stage encodes in rounds, and what a round has made is in the cache before the next one begins."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from connectors.embedding import HashingEmbedder
+from connectors.embedding.cache import MemoryCache
+from connectors.embedding.port import Matrix
+from connectors.milvus import MemoryVectorStore
+from flows.ingest.embedding import EmbedStage
+from flows.ingest.failpoints import FailPoints
+from flows.ingest.lane import RowScalars, RowWrite, Work
+from flows.ingest.patience import Patience
+from schemas.index import DocKey
+
+
+class Dying(HashingEmbedder):
+    """Encodes a number of rounds, then dies."""
+
+    def __init__(self, rounds: int) -> None:
+        super().__init__(8)
+        self.rounds = rounds
+        self.sizes: list[int] = []
+
+    def encode(self, texts: Sequence[str]) -> Matrix:
+        if len(self.sizes) == self.rounds:
+            msg = "killed"
+            raise KeyboardInterrupt(msg)
+        self.sizes.append(len(texts))
+        return super().encode(texts)
+
+
+def stage(embedder: HashingEmbedder, cache: MemoryCache, round_chunks: int) -> EmbedStage:
+    return EmbedStage(
+        embedder,
+        cache,
+        MemoryVectorStore(),
+        collection_of=str,
+        round_chunks=round_chunks,
+        patience=Patience(threading.Event(), 1.0),
+        fail_points=FailPoints(None),
+    )
+
+
+def works(count: int) -> list[Work]:
+    rows = [
+        RowWrite(f"r{n}", f"d{n}", DocKey("docs", "x"), RowScalars((), None), f"text {n}", tokens=n % 7) for n in range(count)
+    ]
+    return [Work(0, None, None, rows=rows)]
+
+
+def test_a_death_loses_no_more_than_a_round() -> None:
+    """The next life finds the finished rounds in the cache."""
+    cache, todo = MemoryCache(1 << 20), works(25)
+    with pytest.raises(KeyboardInterrupt):
+        stage(Dying(2), cache, 10).process(todo)
+    after = Dying(9)
+    stage(after, cache, 10).process(works(25))
+    assert after.sizes == [5]
+
+
+def test_rows_get_the_vectors_of_their_own_texts() -> None:
+    """Whatever the order in which they were encoded."""
+    embedder, todo = Dying(9), works(25)
+    stage(embedder, MemoryCache(1 << 20), 10).process(todo)
+    assert embedder.sizes == [10, 10, 5]
+    expected = HashingEmbedder(8).encode([f"text {n}" for n in range(25)])
+    found = [row.vector for row in todo[0].rows]
+    assert np.allclose(np.array(found), expected)
