@@ -43,12 +43,16 @@ Forward = Callable[[Iterable[PaddedBatch]], list[Matrix]]
 
 
 class RawRate(NamedTuple):
-    """The best cell of a grid, the grid (chunks/s), and the cell itself to run again beside what is compared with it."""
+    """The best cell of a grid, the grid (chunks/s), and the cell itself to run again beside what is compared with it.
+
+    `again` takes the texts of the grid, `encode` any.
+    """
 
     chunks_per_s: float
     cell: str
     grid: dict[str, float]
     again: Callable[[], object]
+    encode: Callable[[Sequence[str]], object]
 
 
 def sample_texts(path: Path, count: int, *, low: int = 60, high: int = 132) -> list[str]:
@@ -80,19 +84,20 @@ def best_raw_rate(texts: Sequence[str], choice: Choice, data_dir: Path, *, batch
     """
     tokens, runners = _runners(choice, data_dir)
     sizes = batches or (CUDA_BATCHES if choice.device == "cuda" else CPU_BATCHES)
-    cells = {
-        f"{name}, batch {size}, padded to {padding}": partial(_once, texts, tokens, forward, size, padding)
+    ways = {
+        f"{name}, batch {size}, padded to {padding}": partial(_once, tokens, forward, size, padding)
         for name, forward in runners.items()
         for size in sizes
         for padding in PADDINGS
     }
+    cells = {name: partial(way, texts) for name, way in ways.items()}
     times = best_times(cells)
     cell = min(times, key=lambda name: times[name])
     grid = {name: len(texts) / seconds for name, seconds in times.items()}
-    return RawRate(grid[cell], cell, grid, cells[cell])
+    return RawRate(grid[cell], cell, grid, cells[cell], ways[cell])
 
 
-def _once(texts: Sequence[str], tokens: Tokens, forward: Forward, size: int, padding: int) -> None:
+def _once(tokens: Tokens, forward: Forward, size: int, padding: int, texts: Sequence[str]) -> None:
     ids = sorted(tokens.ids(texts), key=len)
     forward(_pad(ids[start : start + size], padding) for start in range(0, len(ids), size))
 

@@ -26,7 +26,9 @@ def event(number: int, version: int) -> tuple[bytes, bytes]:
     """A change of about 1 kB: title, ACL, version and 700 characters of Markdown."""
     doc_id = f"handbook/section-{number:05d}"
     words = hashlib.sha256(doc_id.encode()).hexdigest()
-    paragraph = f"Article {number}. The limit for transfers of kind {words[:12]} is {number} euros a week, and {words[12:20]} is told. "
+    paragraph = (
+        f"Article {number}. The limit for transfers of kind {words[:12]} is {number} euros a week, and {words[12:20]} is told. "
+    )
     fields: dict[str, Any] = {
         "schema_version": 1,
         "op": "upsert",

@@ -39,12 +39,14 @@ class Servers(NamedTuple):
 
 
 class Committed(NamedTuple):
-    """One committed batch: when, and what it brought."""
+    """One committed batch: when, and what it brought. A text that came twice is a chunk twice and embedded once."""
 
     at_s: float
     events: int
     chunks: int
-    tokens: int
+    embedded: int
+    embedded_tokens: int
+    cpu_s: float
 
 
 class WatchedRuntime(IngestRuntime):
@@ -54,6 +56,7 @@ class WatchedRuntime(IngestRuntime):
         super().__init__(settings, parts, until_caught_up=until_caught_up)
         self.commits: list[Committed] = []
         self.first_read_s: float | None = None
+        self._seen: set[str] = set()
 
     def has_read(self, partition: int, position: int) -> None:
         if self.first_read_s is None:
@@ -63,7 +66,10 @@ class WatchedRuntime(IngestRuntime):
     def account(self, receipt: Receipt) -> None:
         events = sum(run.count for run in receipt.marker.runs)
         rows = [row for work in receipt.works for row in work.rows if row.text is not None]
-        self.commits.append(Committed(receipt.committed_ms / 1000, events, len(rows), sum(row.tokens for row in rows)))
+        new = {row.digest: row.tokens for row in rows if row.digest not in self._seen}
+        self._seen.update(new)
+        cpu_s = time.process_time()
+        self.commits.append(Committed(receipt.committed_ms / 1000, events, len(rows), len(new), sum(new.values()), cpu_s))
         super().account(receipt)
 
 

@@ -1,0 +1,149 @@
+"""Fresh ingest through real Kafka and Milvus against the bare encoder on the same chunks, in turns, servers running."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmarks.documents import live_documents
+from benchmarks.encoder import best_raw_rate
+from benchmarks.stack import Committed, Servers, cpu_seconds, make_settings, real_stack
+from connectors.embedding import Embedder, create_embedder
+from connectors.embedding.hardware import choose, detect
+from flows.chunking import Chunk, Chunker, ChunkLimits
+from schemas.documents import DocumentChange, InlineText
+from schemas.settings import EmbeddingSettings
+
+WARM_UP_CHUNKS = 512
+"""Until here the pipeline fills and the encoder prepares its kernels; reported, not counted."""
+GRID_CHUNKS = 128
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class Counter(NamedTuple):
+    """The encoder's own token counts, as the chunker asks for them."""
+
+    embedder: Embedder
+
+    def count(self, texts: Sequence[str]) -> list[int]:
+        return self.embedder.count_tokens(texts)
+
+
+def distinct_chunks(documents: Sequence[DocumentChange], embedder: Embedder) -> dict[str, Chunk]:
+    """The chunks that a fresh ingest of `documents` has to embed, by digest."""
+    settings = make_settings(Path())
+    chunker = Chunker(Counter(embedder), ChunkLimits.of(settings.chunking, model_tokens=embedder.max_tokens))
+    found: dict[str, Chunk] = {}
+    for document in documents:
+        if isinstance(document.content, InlineText):
+            found |= {chunk.digest: chunk for chunk in chunker.chunk(document.content.text, "text/markdown")}
+    return found
+
+
+def measure(servers: Servers, data_dir: Path, documents: Sequence[DocumentChange], *, rounds: int) -> dict[str, Any]:
+    """Raw and ingest take turns; the ratio of a round is to the mean of the raw runs before and after it."""
+    embedder = create_embedder(EmbeddingSettings(), data_dir)
+    chunks = list(distinct_chunks(documents, embedder).values())
+    texts, tokens = [chunk.text for chunk in chunks], sum(chunk.tokens for chunk in chunks)
+    sample = texts[:: max(1, len(texts) // GRID_CHUNKS)]
+    grid = best_raw_rate(sample, choose(EmbeddingSettings(), detect()), data_dir)
+    raw_idle = _idle_cpu(servers)
+    raws = [_raw_rate(grid.encode, texts, tokens)]
+    runs: list[dict[str, Any]] = []
+    for _ in range(rounds):
+        runs.append(ingest_once(servers, data_dir, documents, embedder, len(chunks)))
+        raws.append(_raw_rate(grid.encode, texts, tokens))
+    ratios = [2 * run["steady_tokens_per_s"] / (raws[n] + raws[n + 1]) for n, run in enumerate(runs)]
+    return {
+        "encoder": embedder.variant,
+        "documents": len(documents),
+        "chunks": len(chunks),
+        "tokens": tokens,
+        "median_chunk_tokens": statistics.median(chunk.tokens for chunk in chunks),
+        "raw_cell": grid.cell,
+        "raw_grid_chunks_per_s": {cell: round(rate, 1) for cell, rate in grid.grid.items()},
+        "servers_idle_cpu": raw_idle,
+        "raw_tokens_per_s": raws,
+        "ingest": runs,
+        "ratios": ratios,
+        "ratio": statistics.median(ratios),
+    }
+
+
+def ingest_once(
+    servers: Servers, data_dir: Path, documents: Sequence[DocumentChange], embedder: Embedder, expected: int
+) -> dict[str, Any]:
+    """Publish everything, then ingest it into an empty index with an empty cache."""
+    with tempfile.TemporaryDirectory(dir=data_dir) as folder:
+        settings = make_settings(Path(folder))
+        with real_stack(servers, settings, embedder) as stack:
+            stack.publish(documents)
+            began_cpu = {name: cpu_seconds(pid) for name, pid in servers.pids.items()} | {"ingest": time.process_time()}
+            runtime = stack.ingest()
+            ended_cpu = {name: cpu_seconds(pid) for name, pid in servers.pids.items()} | {"ingest": time.process_time()}
+            began = runtime.first_read_s or 0.0
+            steady, warm_up = _split(runtime.commits)
+            assert sum(commit.chunks for commit in runtime.commits) >= expected, "not every chunk was committed"
+    seconds = steady[-1].at_s - warm_up[-1].at_s
+    return {
+        "steady_tokens_per_s": sum(commit.embedded_tokens for commit in steady) / seconds,
+        "steady_chunks_per_s": sum(commit.embedded for commit in steady) / seconds,
+        "steady_chunks": sum(commit.embedded for commit in steady),
+        "steady_seconds": seconds,
+        "steady_cpu_ms_per_chunk": 1000 * (steady[-1].cpu_s - warm_up[-1].cpu_s) / sum(commit.embedded for commit in steady),
+        "warm_up_chunks": sum(commit.embedded for commit in warm_up),
+        "warm_up_seconds": warm_up[-1].at_s - began,
+        "all_chunks_per_s": sum(commit.embedded for commit in runtime.commits) / (steady[-1].at_s - began),
+        "all_seconds": steady[-1].at_s - began,
+        "cpu_seconds": {name: ended_cpu[name] - began_cpu[name] for name in ended_cpu},
+    }
+
+
+def _split(commits: Sequence[Committed]) -> tuple[Sequence[Committed], Sequence[Committed]]:
+    """The steady part, and the warm-up before it."""
+    done = 0
+    for number, commit in enumerate(commits):
+        done += commit.embedded
+        if done >= WARM_UP_CHUNKS and commits[number + 1].at_s > commit.at_s:
+            return commits[number + 1 :], commits[: number + 1]
+    msg = f"{done} chunks are too few: the warm-up alone takes {WARM_UP_CHUNKS}"
+    raise ValueError(msg)
+
+
+def _raw_rate(encode: Callable[[Sequence[str]], object], texts: Sequence[str], tokens: int) -> float:
+    began = time.perf_counter()
+    encode(texts)
+    return tokens / (time.perf_counter() - began)
+
+
+def _idle_cpu(servers: Servers) -> dict[str, float]:
+    """Cores that the servers take while nobody asks anything of them."""
+    before = {name: cpu_seconds(pid) for name, pid in servers.pids.items()}
+    time.sleep(2)
+    return {name: (cpu_seconds(pid) - before[name]) / 2 for name, pid in servers.pids.items()}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("servers", help="JSON: kafka, milvus, pids")
+    parser.add_argument("data_dir", type=Path)
+    parser.add_argument("--history", type=Path)
+    parser.add_argument("--documents", type=int, default=350)
+    parser.add_argument("--rounds", type=int, default=3)
+    given = parser.parse_args()
+    documents = live_documents(given.history, given.documents)
+    result = measure(Servers(**json.loads(given.servers)), given.data_dir, documents, rounds=given.rounds)
+    sys.stdout.write(json.dumps(result) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
