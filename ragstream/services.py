@@ -146,15 +146,18 @@ class QueryService:
 
     Args:
         embedder: shared with an ingest service of the same process; made here when None.
+        restored: set once an in-process log holds everything again; None for a log that is never empty at first.
     """
 
-    def __init__(self, settings: Settings, where: Where, *, embedder: Embedder | None = None) -> None:
+    def __init__(
+        self, settings: Settings, where: Where, *, embedder: Embedder | None = None, restored: threading.Event | None = None
+    ) -> None:
         self._settings = settings
         self._link = where.link
         self._owns_embedder = embedder is None
         self._embedder = embedder or create_embedder(settings.embedding, settings.data_dir)
         self._store = create_vector_store(settings, where.milvus_uri)
-        self.view = IndexView(settings, KafkaViewLog(where.link))
+        self.view = IndexView(settings, KafkaViewLog(where.link), restored=restored)
         # Of its own: a name can be registered once, and a service may be started again in a process.
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)

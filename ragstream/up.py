@@ -45,6 +45,7 @@ class Up:
         self._settings = settings
         self._stack = ExitStack()
         self._stop = threading.Event()
+        self._replayed = threading.Event()
         self._replay_error: BaseException | None = None
         self.running: Running | None = None
         self.intake: Intake | None = None
@@ -88,7 +89,9 @@ class Up:
         self.where = Where(link, milvus_uri)
         embedder = create_embedder(settings.embedding, settings.data_dir)
         stack.callback(embedder.close)
-        self.query = QueryService(settings, self.where, embedder=embedder)
+        # Half of the journal would show what its other half deletes: nothing is answered before all of it is reflected.
+        restored = self._replayed if link.embedded else None
+        self.query = QueryService(settings, self.where, embedder=embedder, restored=restored)
         stack.callback(self.query.close)
         self.ingest = IngestService(settings, self.where, embedder=embedder)
         stack.callback(self.ingest.close)
@@ -159,5 +162,6 @@ class Up:
         try:
             if self.intake is not None:
                 self.intake.replay()
+            self._replayed.set()
         except BaseException as exc:
             self._replay_error = exc

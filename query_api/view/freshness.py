@@ -64,6 +64,11 @@ class Freshness:
         """Whether the ends of floors and index were reached that were taken after the start."""
         return self._followed is not None
 
+    @property
+    def has_reflected(self) -> bool:
+        """Whether everything is reflected that had been published by some moment after the start."""
+        return self._reflected is not None
+
     def pending(self) -> Probe | None:
         """The measurement that has waited longest for floors and index."""
         return self._following[0] if self._following else None

@@ -68,6 +68,8 @@ class IndexView:
         settings: topics, generation, data directory.
         log: where it all comes from; closed with the view.
         open_keyword: which keyword index to use.
+        restored: for a log that begins empty with each process: set once it holds everything again. Its ends say nothing before,
+            and half of it would show what the other half deletes: readiness then takes that all of it is reflected.
         clock: monotonic seconds; `now_ms` is the wall clock that `reflected_until` is told in.
     """
 
@@ -77,6 +79,7 @@ class IndexView:
         log: ViewLog,
         *,
         open_keyword: OpenKeywordIndex = open_tantivy,
+        restored: threading.Event | None = None,
         clock: Callable[[], float] = time.monotonic,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
@@ -85,6 +88,7 @@ class IndexView:
         self._settings = settings
         self._log = log
         self._open_keyword = open_keyword
+        self._restored = restored
         self._clock = clock
         self._now_ms = now_ms
         self._topics = Topics(topics.documents, settings.index_topic, topics.floors)
@@ -271,7 +275,7 @@ class IndexView:
             if self._freshness.has_followed:
                 # A restarted view states nothing before it has passed the ends it captured.
                 self._freshness.reflected(self._progress)
-                if not self._is_warm:
+                if not self._is_warm and (self._restored is None or self._freshness.has_reflected):
                     self._is_warm = True
                     _log.info("view is ready", generation=self.generation)
 
@@ -279,7 +283,7 @@ class IndexView:
 
     def _probe(self) -> None:
         while not self._stop.wait(PROBE_INTERVAL_S if self._follower else OPENING_S):
-            if self._follower is None:
+            if self._follower is None or not self._is_restored:
                 continue
             with self._lock:
                 freshness = self._freshness
@@ -322,11 +326,17 @@ class IndexView:
             raise ViewNotReady(msg)
         return follower
 
+    @property
+    def _is_restored(self) -> bool:
+        return self._restored is None or self._restored.is_set()
+
     def _waiting_for(self) -> str:
+        if not self._is_restored:
+            return "the journal is being replayed"
         with self._lock:
             probe = self._freshness.pending()
             if self._freshness.has_followed:
-                return "the keyword index is being filled"
+                return "the keyword index is being filled" if self._restored is None else "the journal's events are being indexed"
         follower = self._follower
         if probe is None or follower is None:
             return "waiting for Kafka to say where the log ends"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,17 @@ def test_jsonl_of_one_s_own(shell: Shell) -> None:
     told = shell.run("demo", "--data", str(file), "--stay", "no", timeout_s=200).out
     assert HELD in told
     assert "6 change events → 4 live documents" in told
+
+
+def test_a_real_history(shell: Shell) -> None:
+    """4,547 events of a documentation site, compressed; the real encoder."""
+    folder = os.environ.get("RAG_TEST_DATA", "")
+    file = Path(folder) / "milvus-docs-history.jsonl.xz"
+    if not folder or not file.exists():
+        pytest.skip(f"{file.name} is not here: name its folder with RAG_TEST_DATA")
+    told = shell.having(EMBEDDING__KIND="sentence-transformers").run("demo", "--data", str(file), timeout_s=380).out
+    assert HELD in told
+    assert "4,547 change events → 269 live documents" in told
 
 
 def test_data_that_is_not_there_is_said(shell: Shell) -> None:

@@ -11,6 +11,11 @@ from typing import Any
 import pytest
 
 from connectors.milvus import create_vector_store
+from ragstream.asking import ask, new_query_id
+from ragstream.embedded.running import find
+from ragstream.inspection.status import read_status
+from ragstream.reach import reach
+from schemas.queries import QueryRequest
 from schemas.settings import Settings
 from tests.e2e.cli.commands import Up, new_shell, up, write_docs
 from tests.waiting import wait_until
@@ -67,6 +72,36 @@ def test_a_stop_is_quick_and_a_restart_has_everything_at_no_embeddings(tmp_path:
         assert "melon" in shell.run("ask", "What is the secret of 3?").out
         wait_until(lambda: rows(second) == live_rows(documents(second)), within_s=20, what="only live rows to be left")
         assert second.stop() == 0
+
+
+def test_a_restart_never_shows_what_was_deleted_before_it(tmp_path: Path) -> None:
+    """Not even for the moment in which the journal's beginning is replayed and its end is not: the question waits."""
+    shell = new_shell(tmp_path)
+    secret = {"doc_id": "secret", "event_time": "2026-03-01T12:00:00Z"}
+    filler = ({"doc_id": f"filler/{n}", "content": {"text": f"# Filler {n}\n\nNothing of note, {n}.\n"}} for n in range(1_500))
+    rows = [
+        {**secret, "op": "upsert", "acl": ["*"], "content": {"text": "# Password\n\nThe vault's password is swordfish.\n"}},
+        *({**row, "op": "upsert", "acl": ["*"], "event_time": "2026-03-01T12:00:00Z"} for row in filler),
+        {**secret, "op": "delete", "event_time": "2026-03-02T12:00:00Z"},
+    ]
+    with up(shell, tmp_path / "first.log") as first:
+        shell.run("publish", "-", stdin="\n".join(map(json.dumps, rows)).encode())
+        first.caught_up()
+        assert first.stop() == 0
+    # A chunk at a time: the replay takes seconds, and a question comes in the middle of it.
+    process = shell.having(INGEST__IN_FLIGHT_CHUNKS="3").start(tmp_path / "second.log", "up")
+    try:
+        settings = Settings(data_dir=shell.cwd / ".ragstream")
+        wait_until(lambda: find(settings.data_dir), within_s=60, what="the second life to be found")
+        found = reach(settings)
+        request = QueryRequest(query_id=new_query_id(), question="What is the vault's password?")
+        answer = ask(found.settings, found.link, request, timeout_s=60)
+        assert "swordfish" not in answer.model_dump_json()
+        assert answer.outcome in ("answered", "unknown")
+        assert sum(p.reflected == p.end for p in read_status(found).partitions) == 4
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_what_was_accepted_survives_kill_9(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -42,9 +43,11 @@ def started(log: MemoryLog, tmp_path: Path) -> Iterator[StartView]:
     """Starts views over the same folder; stops them."""
     views: list[IndexView] = []
 
-    def start(open_keyword: Callable[[Path, str], KeywordIndex] | None = None) -> IndexView:
+    def start(
+        open_keyword: Callable[[Path, str], KeywordIndex] | None = None, restored: threading.Event | None = None
+    ) -> IndexView:
         opener = open_keyword or (lambda folder, stamp: TantivyIndex(folder, stamp).open())
-        view = IndexView(Settings(data_dir=tmp_path), log, open_keyword=opener)
+        view = IndexView(Settings(data_dir=tmp_path), log, open_keyword=opener, restored=restored)
         views.append(view)
         view.start()
         return view
@@ -100,6 +103,23 @@ def test_a_cold_view_reads_everything_then_is_ready(log: MemoryLog, started: Sta
     assert found(view, "number17") == {key_of("d17")}
     wait_until(lambda: view.as_of().reflected_until, within_s=WITHIN_S, what="as_of")
     assert {(p.partition, p.position, p.end) for p in view.as_of().partitions} == {(0, 20, 20), (1, 20, 20)}
+
+
+def test_a_log_that_begins_anew_is_shown_when_all_of_it_is_reflected(log: MemoryLog, started: StartView) -> None:
+    """Half of it would show what its other half deletes; and its ends say nothing before it is whole."""
+    restored, writer = threading.Event(), Writer(0)
+    publish(log, writer.upsert(A, 1, "deleted later"))
+    view = started(restored=restored)
+    wait_until(lambda: "replayed" in view.ready().reason, within_s=WITHIN_S, what="the view to open")
+    wait_until(lambda: texts(view, A) == ["deleted later"], within_s=WITHIN_S, what="the first half")
+    log.append(DOCUMENTS, 0, b"k", b"delete")  # in the log, not in the index yet
+    restored.set()
+    wait_until(lambda: "indexed" in view.ready().reason, within_s=WITHIN_S, what="the ends to be known")
+    assert not view.ready().is_ready
+    assert view.as_of().reflected_until is None
+    for key, value in writer.delete(A, 2):
+        log.append(INDEX, 0, key, value)
+    assert texts(ready(view), A) == [None]
 
 
 def test_it_follows(log: MemoryLog, started: StartView) -> None:
