@@ -17,16 +17,6 @@ def live_documents(history: Path | None, count: int) -> list[DocumentChange]:
     return [_upsert(name, text) for name, text in list(texts.items())[:count]]
 
 
-def history_changes(history: Path) -> Iterator[DocumentChange]:
-    """Every event of the history, in order, as what it asks for."""
-    for number, event in enumerate(_events(history)):
-        stamp = f"2020-01-01T00:00:00.{number % 1000:03d}Z"
-        if event["op"] == "delete":
-            yield DocumentChange.model_validate({"op": "delete", "doc_id": event["path"], "version": number, "event_time": stamp})
-        else:
-            yield _upsert(event["path"], event["content"]).model_copy(update={"version": number})
-
-
 def _upsert(doc_id: str, text: str) -> DocumentChange:
     return DocumentChange(op="upsert", doc_id=doc_id, acl=("*",), content=InlineText(text=text))
 

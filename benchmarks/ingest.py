@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from benchmarks.documents import live_documents
 from benchmarks.encoder import best_raw_rate
@@ -25,22 +21,22 @@ from schemas.settings import EmbeddingSettings
 WARM_UP_CHUNKS = 512
 """Until here the pipeline fills and the encoder prepares its kernels; reported, not counted."""
 GRID_CHUNKS = 128
-TICKS = os.sysconf("SC_CLK_TCK")
 
 
-class Counter(NamedTuple):
+class EncoderTokens:
     """The encoder's own token counts, as the chunker asks for them."""
 
-    embedder: Embedder
+    def __init__(self, embedder: Embedder) -> None:
+        self._embedder = embedder
 
     def count(self, texts: Sequence[str]) -> list[int]:
-        return self.embedder.count_tokens(texts)
+        return self._embedder.count_tokens(texts)
 
 
 def distinct_chunks(documents: Sequence[DocumentChange], embedder: Embedder) -> dict[str, Chunk]:
     """The chunks that a fresh ingest of `documents` has to embed, by digest."""
     settings = make_settings(Path())
-    chunker = Chunker(Counter(embedder), ChunkLimits.of(settings.chunking, model_tokens=embedder.max_tokens))
+    chunker = Chunker(EncoderTokens(embedder), ChunkLimits.of(settings.chunking, model_tokens=embedder.max_tokens))
     found: dict[str, Chunk] = {}
     for document in documents:
         if isinstance(document.content, InlineText):
@@ -131,19 +127,7 @@ def _idle_cpu(servers: Servers) -> dict[str, float]:
     return {name: (cpu_seconds(pid) - before[name]) / 2 for name, pid in servers.pids.items()}
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("servers", help="JSON: kafka, milvus, pids")
-    parser.add_argument("data_dir", type=Path)
-    parser.add_argument("--history", type=Path)
-    parser.add_argument("--documents", type=int, default=350)
-    parser.add_argument("--rounds", type=int, default=3)
-    given = parser.parse_args()
-    documents = live_documents(given.history, given.documents)
-    result = measure(Servers(**json.loads(given.servers)), given.data_dir, documents, rounds=given.rounds)
-    sys.stdout.write(json.dumps(result) + "\n")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def run(servers: dict[str, Any], data_dir: str, history: str | None, documents: int, rounds: int) -> dict[str, Any]:
+    """`measure`, called from another process."""
+    chosen = live_documents(Path(history) if history else None, documents)
+    return measure(Servers(**servers), Path(data_dir), chosen, rounds=rounds)

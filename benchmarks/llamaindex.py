@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.documents import live_documents
 from benchmarks.ingest import distinct_chunks, ingest_once
 from benchmarks.stack import Servers
 from connectors.embedding import create_embedder
@@ -83,3 +84,9 @@ def _run(python: Path, file: Path, *options: str) -> dict[str, Any]:
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=TIMEOUT_S)
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
+
+
+def run(servers: dict[str, Any], data_dir: str, history: str | None, documents: int, rounds: int) -> dict[str, Any]:
+    """`measure`, called from another process."""
+    chosen = live_documents(Path(history) if history else None, documents)
+    return measure(Servers(**servers), Path(data_dir), chosen, rounds=rounds)

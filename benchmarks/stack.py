@@ -6,7 +6,6 @@ Servers named by `RAG_TEST_KAFKA` and `RAG_TEST_MILVUS` are used; else the suite
 from __future__ import annotations
 
 import os
-import threading
 import time
 import uuid
 from collections.abc import Iterable, Iterator
@@ -79,7 +78,6 @@ class Stack:
 
     settings: Settings
     link: KafkaLink
-    milvus_uri: str
     store: VectorStore
     embedder: Embedder
     _closing: ExitStack = field(default_factory=ExitStack)
@@ -113,32 +111,14 @@ class Stack:
         run_ingest(runtime)
         return runtime
 
-    @contextmanager
-    def ingesting(self) -> Iterator[WatchedRuntime]:
-        """In the background until the block ends."""
-        runtime = self.runtime(until_caught_up=False)
-        failure: list[BaseException] = []
-
-        def run() -> None:
-            try:
-                run_ingest(runtime)
-            except BaseException as exc:
-                failure.append(exc)
-
-        thread = threading.Thread(target=run, daemon=True)
-        thread.start()
-        try:
-            yield runtime
-        finally:
-            runtime.stop()
-            thread.join(60)
-        if failure:
-            raise failure[0]
-
-    def close(self) -> None:
+    def drop(self) -> None:
+        """Remove the run's collections."""
         for collection in self.store.collections():
             if collection.startswith(self.settings.milvus.collection_prefix):
                 self.store.drop(collection)
+
+    def close(self) -> None:
+        """Release everything; what is in the servers stays."""
         self._closing.close()
         self.store.close()
 
@@ -156,16 +136,26 @@ def make_settings(data_dir: Path, **sections: dict[str, object]) -> Settings:
 
 
 @contextmanager
-def real_stack(servers: Servers, settings: Settings, embedder: Embedder) -> Iterator[Stack]:
-    """Topics are made, collections come with the first ingest; both are gone afterwards."""
+def opened_stack(servers: Servers, settings: Settings, embedder: Embedder) -> Iterator[Stack]:
+    """On topics that exist; what is in them stays."""
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     link = KafkaLink(settings.kafka, servers.kafka)
-    create_topics(link, topic_specs(settings))
-    stack = Stack(settings, link, servers.milvus, create_vector_store(settings, servers.milvus), embedder)
+    stack = Stack(settings, link, create_vector_store(settings, servers.milvus), embedder)
     try:
         yield stack
     finally:
         stack.close()
+
+
+@contextmanager
+def real_stack(servers: Servers, settings: Settings, embedder: Embedder) -> Iterator[Stack]:
+    """Topics of the run's own; collections come with the first ingest and are gone afterwards."""
+    create_topics(KafkaLink(settings.kafka, servers.kafka), topic_specs(settings))
+    with opened_stack(servers, settings, embedder) as stack:
+        try:
+            yield stack
+        finally:
+            stack.drop()
 
 
 @contextmanager
@@ -189,9 +179,8 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def rss_mib(pid: int | None = None) -> float:
-    """Resident memory of a process."""
-    for line in Path(f"/proc/{pid or 'self'}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) / 1024
-    return 0.0
+def memory_mib() -> dict[str, float]:
+    """This process's resident memory: all of it, what is its own, what are pages of files, and the highest so far."""
+    names = {"VmRSS": "all", "RssAnon": "own", "RssFile": "files", "VmHWM": "peak"}
+    lines = (line.split() for line in Path("/proc/self/status").read_text().splitlines())
+    return {names[line[0].rstrip(":")]: int(line[1]) / 1024 for line in lines if line[0].rstrip(":") in names}
