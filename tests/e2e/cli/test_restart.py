@@ -104,6 +104,7 @@ def test_a_restart_never_shows_what_was_deleted_before_it(tmp_path: Path) -> Non
         process.wait()
 
 
+@pytest.mark.slow
 def test_what_was_accepted_survives_kill_9(tmp_path: Path) -> None:
     """Killed in the middle of a publication: what the publisher was told is there, and publishing again completes it."""
     shell = new_shell(tmp_path)

@@ -86,6 +86,7 @@ def test_two_ingest_workers_and_a_query_worker(shell: Shell, tmp_path: Path) -> 
     assert ingest.wait(60) == 0, log.read_text()[-3000:]
 
 
+@pytest.mark.slow
 def test_both_kafka_clients_log_in_through_sasl(shell: Shell, kafka_server: KafkaAddress, tmp_path: Path) -> None:
     """librdkafka's and Faust's, with SCRAM; a wrong password is said, with the exit code for settings."""
     sasl = kafka_server.sasl
