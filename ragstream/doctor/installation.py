@@ -26,6 +26,7 @@ MODULES: Final = {
     "grpcio": "grpc",
     "sentence-transformers": "sentence_transformers",
     "faust-streaming": "faust",
+    "mode-streaming": "mode",
     "redis": "redis",
     "prometheus-client": "prometheus_client",
     "setuptools": "pkg_resources",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import tomllib
 from pathlib import Path
@@ -35,6 +36,14 @@ def test_what_is_declared_is_what_is_imported_by_name() -> None:
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     names = {re.split(r"[^A-Za-z0-9-]", text)[0] for text in declared}
     assert installation.MODULES.keys() <= names
+
+
+def test_every_declared_package_is_found_under_the_name_it_is_imported_by() -> None:
+    """A new dependency whose module is called otherwise needs a line in the table."""
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    names = {Requirement(text).name.lower() for text in declared}
+    modules = {name: installation.MODULES.get(name, name.replace("-", "_")) for name in names}
+    assert [name for name, module in modules.items() if importlib.util.find_spec(module) is None] == []
 
 
 def test_a_folder_that_can_t_be_made_is_a_finding(tmp_path: Path) -> None:
