@@ -22,8 +22,8 @@ from tests.waiting import wait_until
 
 ENCODED = 'rag_ingest_chunks_total{source="encoder"}'
 COMMAND_TIMEOUT_S = 90.0
-READY_WITHIN_S = 60
-CAUGHT_UP_WITHIN_S = 60
+READY_WITHIN_S = 90
+CAUGHT_UP_WITHIN_S = 90
 STOPPED_WITHIN_S = 30
 
 # Seconds count: no model is loaded, and no port is anybody's.
