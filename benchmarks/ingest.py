@@ -106,7 +106,7 @@ def ingest_once(
 def _split(commits: Sequence[Committed]) -> tuple[Sequence[Committed], Sequence[Committed]]:
     """The steady part, and the warm-up before it."""
     done = 0
-    for number, commit in enumerate(commits):
+    for number, commit in enumerate(commits[:-1]):
         done += commit.embedded
         if done >= WARM_UP_CHUNKS and commits[number + 1].at_s > commit.at_s:
             return commits[number + 1 :], commits[: number + 1]
