@@ -20,7 +20,7 @@ venv: .venv/.installed-dev ## the same with everything the tests, checks and ben
 	@touch $@
 
 .venv/.installed-dev: pyproject.toml constraints.txt scripts/install
-	@scripts/install '.[dev,test-servers,openvino]'
+	@scripts/install '.[dev,test-servers,openvino,local-llm]'
 	@touch $@ .venv/.installed
 
 demo: install ## a short story on real content, nothing else needed; DATA=folder-or-jsonl for your own

@@ -13,6 +13,9 @@ from benchmarks.details import DETAILS
 RESULTS = Path(__file__).parent / "results"
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 
+REPORTED = "reported"
+BESIDE = "beside it"
+
 Result = dict[str, Any]
 
 
@@ -26,7 +29,8 @@ class Goal(NamedTuple):
     why: str = ""
 
     def row(self) -> str:
-        verdict = "met" if self.is_met else "**missed**"
+        is_goal = self.goal not in (REPORTED, BESIDE)
+        verdict = "" if not is_goal else "met" if self.is_met else "**missed**"
         return f"| {self.what} | {self.goal} | {self.measured} | {verdict} |"
 
 
@@ -48,7 +52,7 @@ def llamaindex_goals(result: Result) -> list[Goal]:
     for column, name, least, aim in (("defaults", "its defaults", 3, 5), ("same", "its pipeline, our precision and batch", 0, 0)):
         ratio = statistics.median(result[f"ratios_to_{column}"])
         why = "Its splitter's 1,024-token nodes are cut off at the model's 254: it embeds a quarter of the text in few, full batches."
-        wanted = f"≥ {least} ({aim})" if least else "reported"
+        wanted = f"≥ {least} ({aim})" if least else REPORTED
         goals.append(Goal(f"fresh ingest ÷ LlamaIndex, {name}", wanted, f"{ratio:.1f}", ratio >= least, why))
     return goals
 
@@ -101,14 +105,14 @@ def history_goals(result: Result) -> list[Goal]:
                 f"{edits['ratio_with_previous_revision_only']:.3f}",
                 True,
             ),
-            Goal("the same, embedding whole documents again", "beside it", f"{edits['ratio_of_whole_documents']:.2f}", True),
+            Goal("the same, embedding whole documents again", BESIDE, f"{edits['ratio_of_whole_documents']:.2f}", True),
             Goal("median chunk, tokens", "60-200", f"{median:.0f}", 60 <= median <= 200),
         ]
     goals.append(
-        Goal("memory of the ingest process after the history", "reported", f"{ingest['points'][-1]['all']:,.0f} MiB", True)
+        Goal("memory of the ingest process after the history", REPORTED, f"{ingest['points'][-1]['all']:,.0f} MiB", True)
     )
     goals.append(
-        Goal("memory of a query worker after the history", "reported", f"{query['after_questions_mib']['all']:,.0f} MiB", True)
+        Goal("memory of a query worker after the history", REPORTED, f"{query['after_questions_mib']['all']:,.0f} MiB", True)
     )
     return goals
 
