@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 import structlog
 
-from query_api.answer import Answerer, Draft, Passage, Support, assess
+from query_api.answer import Answerer, Asking, Draft, Passage, Support, assess
 from query_api.assembly import Reader, assemble, still_stands
 from query_api.deadline import Deadline
 from query_api.explanation import explain
@@ -258,7 +258,7 @@ class AnswerPipeline:
     async def _draft(self, query: Query) -> tuple[Draft, Sequence[Passage]]:
         used = query.passages[: query.request.passages]
         with query.timings.step("answer"):
-            return await self._answerer.answer(query.request.question, used, query.deadline), used
+            return await self._answerer.answer(Asking(query.request.question, used), query.deadline, _nobody_listens), used
 
     def _still_stands(self, query: Query, used: Sequence[Passage]) -> bool:
         """Right before the final event, on a fresh snapshot: what went into the answer may be shown still."""
@@ -323,3 +323,7 @@ def _failure(query: Query, exc: Exception) -> tuple[str, str]:
         return "unavailable", str(exc)
     _log.error("query_crashed", query_id=query.request.query_id, exc_info=exc)
     return "internal_error", "an unexpected error; the log of the query process has it"
+
+
+async def _nobody_listens(_: str) -> None:
+    """The final event holds the whole text."""

@@ -6,11 +6,12 @@ should ignore fields they do not know, because answers grow.
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from schemas.acl import MAX_ALLOW_LIST
+from schemas.filters import Filters
 from schemas.wire import ONE_LINE, SCHEMA_VERSION, Growing, IndexName, Line, Moment, Principal, Strict, Text, Version, at_most
 
 MAX_QUESTION_LENGTH: Final = 4_000
@@ -18,6 +19,10 @@ MAX_QUERY_ID_LENGTH: Final = 128
 MAX_INDEXES: Final = 16
 MAX_PASSAGES: Final = 50
 MAX_TOKENS: Final = 64
+MAX_MESSAGES: Final = 64
+MAX_MESSAGE_LENGTH: Final = 32_000
+MAX_SIGNED_TOKEN: Final = 8_192
+MAX_OUTPUT_TOKENS: Final = 16_384
 
 UNKNOWN_ANSWER: Final = "I don't know based on the available knowledge."
 """What is said, word for word, when nothing retrieved supports an answer."""
@@ -27,17 +32,34 @@ Mode = Literal["hybrid", "vector", "keyword", "cached", "no_retrieval", "static"
 Outcome = Literal["answered", "unknown", "rejected", "expired", "failed"]
 
 
+class Message(Strict):
+    """A turn of a conversation, as OpenAI's interface has them."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: Annotated[Text, Field(max_length=MAX_MESSAGE_LENGTH)]
+
+
 class QueryRequest(Strict):
-    """A question. The Kafka key is `query_id`; who asks is in `principals`, which the producer vouches for."""
+    """A question. The Kafka key is `query_id`; who asks is in `principals`, which the producer vouches for.
+
+    What is asked is either `question` or the last turn of `messages`, which must be the user's.
+    """
 
     schema_version: Literal[1] = SCHEMA_VERSION
     query_id: QueryId = Field(description="Chosen by the asker; the answer carries it.")
-    question: Annotated[Text, Field(min_length=1, max_length=MAX_QUESTION_LENGTH)]
+    question: Annotated[Text, Field(max_length=MAX_QUESTION_LENGTH)] = ""
+    messages: Annotated[tuple[Message, ...], Field(max_length=MAX_MESSAGES), at_most(MAX_MESSAGES)] = Field(
+        (), description="A conversation in place of `question`; its last turn is what the user asks now."
+    )
     principals: Annotated[
         tuple[Principal | Literal["role:operator"], ...], Field(max_length=MAX_ALLOW_LIST), at_most(MAX_ALLOW_LIST)
     ] = Field((), description="Who asks: `user:…`, `group:…`. Everyone has `*`.")
     indexes: Annotated[tuple[IndexName, ...], Field(max_length=MAX_INDEXES), at_most(MAX_INDEXES)] = Field(
-        (), description="Default: all."
+        (), description="Where to look. Default: wherever the routes send it, else all."
+    )
+    filters: Filters = Field(
+        default_factory=dict,
+        description='By metadata: {"product": "cards", "year": {"gte": 2024}, "lang": {"in": ["en", "de"]}}; all must hold.',
     )
     passages: Annotated[int, Field(ge=1, le=MAX_PASSAGES)] = Field(5, description="Passages to base the answer on, at most.")
     deadline: Moment | None = Field(None, description="After this moment the answer is `expired`.")
@@ -48,6 +70,33 @@ class QueryRequest(Strict):
         None, description="Answer topic, if the operator allows it."
     )
     explain: bool = Field(False, description="Add how the answer was found.")
+    stream: bool = Field(True, description="Send deltas while the answer is made; false: the final event only.")
+    cache: Literal["use", "off"] = Field("use", description="off: answer afresh, and remember nothing of it.")
+    max_tokens: Annotated[int, Field(ge=1, le=MAX_OUTPUT_TOKENS)] | None = Field(
+        None, description="Longest answer, in the model's tokens."
+    )
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    token: Annotated[str, Field(max_length=MAX_SIGNED_TOKEN), ONE_LINE] | None = Field(
+        None, repr=False, description="A signed token (JWT) that says who asks, where the operator demands one."
+    )
+
+    @model_validator(mode="after")
+    def _asks_one_thing(self) -> Self:
+        if bool(self.question.strip()) == bool(self.messages):
+            msg = "give either a `question` that is not empty or `messages`"
+            raise ValueError(msg)
+        if self.messages and (self.messages[-1].role != "user" or not self.messages[-1].content.strip()):
+            msg = "the last of `messages` must be the user's, and not empty"
+            raise ValueError(msg)
+        if self.messages and len(self.messages[-1].content) > MAX_QUESTION_LENGTH:
+            msg = f"the last of `messages` must not be longer than {MAX_QUESTION_LENGTH} characters"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def asked(self) -> str:
+        """What the user asks now, as it was written."""
+        return self.messages[-1].content if self.messages else self.question
 
 
 class Citation(Growing):
@@ -86,6 +135,43 @@ class AsOf(Growing):
     partitions: tuple[PartitionLag, ...] = ()
 
 
+class Route(Growing):
+    """Where the question was sent."""
+
+    name: str = Field(description="`request` where the request names its indexes; `all` where no route fits.")
+    indexes: tuple[str, ...] = Field((), description="Indexes searched; empty: none, nothing was looked up.")
+    score: float | None = Field(None, description="How well the question fits the route's examples, in [-1, 1].")
+
+
+class Usage(Growing):
+    """What making the answer took."""
+
+    model: str = Field(description="The model that wrote it; `extractive`: none, sentences were quoted.")
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost: float = Field(0.0, description="By the prices in the settings, in `currency`.")
+    currency: str = "USD"
+
+
+class SearchedAs(Growing):
+    """What was searched for in place of the last turn of a conversation."""
+
+    question: str
+    by: Literal["model", "previous_turn"] = Field(
+        description="model: condensed into a question of its own; previous_turn: the turn before was searched beside it."
+    )
+
+
+class CacheExplanation(Growing):
+    """Why a remembered answer was or wasn't used."""
+
+    verdict: str = Field(description="`hit`, or a stable code of why not.")
+    similarity: float | None = Field(None, description="Of the nearest remembered question, cosine.")
+    threshold: float | None = None
+    age_s: float | None = Field(None, description="Of the answer that was used.")
+    detail: str = ""
+
+
 class ArmExplanation(Growing):
     """One retrieval arm's part: how many candidates it gave, how long it took, what went wrong."""
 
@@ -116,6 +202,9 @@ class Explanation(Growing):
     support: float | None = Field(None, description="How far the evidence supports an answer, in [0, 1].")
     withheld: dict[str, int] | None = Field(None, description="Candidates dropped, by reason. Operators only.")
     timings_ms: dict[str, float] = Field(default_factory=dict)
+    cache: CacheExplanation | None = None
+    routes: dict[str, float] = Field(default_factory=dict, description="Every route's score.")
+    invented_citations: int = Field(0, description="Citations in the model's text that no passage stands behind, removed.")
 
 
 class AnswerEvent(Growing):
@@ -136,6 +225,9 @@ class AnswerEvent(Growing):
     mode: Mode | None = None
     degraded: tuple[str, ...] = Field((), description="What was missing while answering; empty when all was well.")
     as_of: AsOf | None = None
+    route: Route | None = None
+    searched_as: SearchedAs | None = Field(None, description="Only for conversations.")
+    usage: Usage | None = None
     error: str | None = Field(None, description="What is wrong with the request, or what failed.")
     reason: str | None = Field(None, description="A stable code for `error`.")
     explanation: Explanation | None = None

@@ -189,6 +189,100 @@ class QuerySettings(Section):
     min_support: Annotated[float, Field(ge=0, le=1)] = Field(0.45, description="Evidence below this is no evidence.")
     keyword_commit_s: PositiveSeconds = Field(0.1, description="How often the keyword index takes in what is new.")
 
+    passage_tokens: PositiveInt = Field(400, description="Neighbouring chunks are joined into passages up to this size.")
+    rerank: Literal["off", "cross-encoder"] = Field("off", description="Score the best candidates again with a cross-encoder.")
+    rerank_model: str = Field("", description="Folder or name of the cross-encoder.")
+    rerank_candidates: PositiveInt = 30
+    embed_wait_ms: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="How long a question waits for others to share the encoder's batch; 0: whatever has arrived meanwhile."
+    )
+    repeat_ttl_s: PositiveSeconds = Field(600.0, description="A query sent again within this time gets the same answer again.")
+    routes_file: Path | None = Field(None, description="YAML file of routes: which indexes to search for which questions.")
+    min_route_score: Annotated[float, Field(ge=-1, le=1)] = Field(
+        0.55, description="A question less like a route's examples than this goes to all indexes."
+    )
+
+
+class CacheSettings(Section):
+    """Remembered answers, used again only while every passage behind them stands. In Redis where one is named."""
+
+    enabled: bool = True
+    ttl_s: PositiveSeconds = Field(86_400.0, description="How long an answer is remembered at most.")
+    max_entries: PositiveInt = Field(10_000, description="Remembered answers; the least recently used leave first.")
+    min_similarity: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.86, description="Questions less alike than this are different questions."
+    )
+    tolerated_error: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.02, description="Share of wrong hits that is tolerated: beyond it the threshold rises by itself."
+    )
+    shadow_share: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.05, description="Share of hits that are answered afresh in the background and compared."
+    )
+    barred_ttl_s: PositiveSeconds = Field(30 * 86_400.0, description="How long an answer with a thumbs-down is kept out.")
+
+
+class LlmSettings(Section):
+    """The language model. Without one, sentences are quoted from the passages."""
+
+    kind: Literal["extractive", "openai", "local"] = Field(
+        "extractive",
+        description="openai: any OpenAI-compatible endpoint; local: a small model in this process (extra local-llm).",
+    )
+    base_url: str | None = Field(None, description="Of the endpoint, such as http://localhost:11434/v1. Empty: OpenAI's own.")
+    api_key: SecretStr | None = None
+    model: str = Field("", description="Its name at the endpoint.")
+    fallback_base_url: str | None = Field(None, description="Endpoint to turn to when the first one fails.")
+    fallback_api_key: SecretStr | None = None
+    fallback_model: str = ""
+    max_tokens: PositiveInt = Field(512, description="Longest answer, in tokens, where the request names none.")
+    temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
+    context_tokens: PositiveInt = Field(3_000, description="Room for evidence in the prompt, in tokens.")
+    first_token_s: PositiveSeconds = Field(5.0, description="How long one try may take to its first token.")
+    idle_s: PositiveSeconds = Field(5.0, description="Longest pause between tokens.")
+    attempts: PositiveInt = Field(
+        3, description="Tries at one endpoint, within the deadline; none after the first token was sent."
+    )
+    breaker_failures: PositiveInt = Field(5, description="Failures in a row after which an endpoint is left alone for a while.")
+    breaker_open_s: PositiveSeconds = Field(10.0, description="How long it is left alone before one query tries it again.")
+    prompt_file: Path | None = Field(None, description="Jinja template of the prompt, in place of the one that comes along.")
+    condense: bool = Field(True, description="Let the model turn a conversation into a standalone question.")
+    price_input: Annotated[float, Field(ge=0)] = Field(0.0, description="Of a million prompt tokens.")
+    price_output: Annotated[float, Field(ge=0)] = Field(0.0, description="Of a million completion tokens.")
+    currency: str = "USD"
+
+
+class HttpSettings(Section):
+    """The HTTP interface of the query process."""
+
+    enabled: bool = True
+    host: str = Field("127.0.0.1", description="Embedded mode binds loopback whatever stands here.")
+    port: Annotated[int, Field(ge=0, le=65535)] = Field(8080, description="0: any free port.")
+    max_body_kib: PositiveInt = Field(4096, description="Largest request body.")
+    concurrency: PositiveInt = Field(64, description="Queries worked on side by side; more are answered 503 with Retry-After.")
+    keep_alive_s: PositiveSeconds = Field(10.0, description="How often a silent stream sends a comment.")
+
+
+class AuthSettings(Section):
+    """Who asks: API keys from a file, or signed tokens. No credentials: anonymous, which sees only what is for everyone."""
+
+    api_keys_file: Path | None = Field(None, description="YAML file of hashed API keys with principals and scopes.")
+    jwt_issuer: str | None = Field(None, description="`iss` that tokens must carry. Empty: no tokens are taken.")
+    jwt_audience: str | None = Field(None, description="`aud` that tokens must carry.")
+    jwks_url: str | None = Field(None, description="Where the issuer publishes its keys.")
+    jwks_file: Path | None = Field(None, description="The issuer's keys in a file, in place of jwks_url.")
+    jwks_refresh_s: PositiveSeconds = Field(300.0, description="How often the keys are fetched, in the background.")
+    jwt_algorithms: tuple[str, ...] = Field(("RS256", "ES256", "EdDSA"), description="JSON list; no others are taken.")
+    jwt_leeway_s: Annotated[float, Field(ge=0)] = Field(30.0, description="How far clocks may differ.")
+    jwt_user_claim: str = Field("sub", description="Claim that becomes `user:…`.")
+    jwt_groups_claim: str = Field("groups", description="Claim whose values become `group:…`.")
+    jwt_scope_claim: str = Field("scope", description="Claim with the scopes: ask, publish:<index>, operate.")
+    anonymous_may_ask: bool = Field(
+        True, description="Whether HTTP answers those without credentials, from what is for everyone."
+    )
+    require_signed_queries: bool = Field(
+        False, description="Take principals on rag.queries only from a signed token in the message."
+    )
+
 
 class ObservabilitySettings(Section):
     """Logs, metrics and health."""
@@ -221,6 +315,10 @@ class Settings(BaseSettings):
     blobs: BlobSettings = BlobSettings()
     ingest: IngestSettings = IngestSettings()
     query: QuerySettings = QuerySettings()
+    cache: CacheSettings = CacheSettings()
+    llm: LlmSettings = LlmSettings()
+    http: HttpSettings = HttpSettings()
+    auth: AuthSettings = AuthSettings()
     observability: ObservabilitySettings = ObservabilitySettings()
     indexes: dict[IndexName, IndexSettings] = Field(
         {DEFAULT_INDEX: IndexSettings()}, description="The indexes by name: RAG_INDEXES__docs__VERSIONS=producer."

@@ -138,6 +138,9 @@ class AssignedConsumer:
             self._on_client_error(error)
 
     def _on_client_error(self, error: KafkaError) -> None:
+        if error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
+            # The client looks for the coordinator of the group that it had to be given a name for. Nothing here asks it.
+            return
         # A login that worked before and is refused now is a broker that is starting, as far as anyone can tell.
         is_refused_again = error.code() in AUTHENTICATION_CODES and self._has_answered
         if is_passing(error) or is_refused_again:

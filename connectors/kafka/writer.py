@@ -85,7 +85,9 @@ class TransactionalWriter:
                 break
             except KafkaException as exc:
                 # init_transactions() itself doesn't serve the callback that hears of a refused login.
-                producer.poll(0)
+                with suppress(KafkaException):
+                    # A client whose transactional id is refused repeats that to every call; `exc` says it already.
+                    producer.poll(0)
                 self._wait_to_open(error_of(exc), deadline, timeout_s, exc)
         self._outage.recovered()
         self._producer = producer

@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from query_api.answer.port import Draft, Passage
+from query_api.answer.port import EXTRACTIVE, Asking, Draft, Emit, Passage
 from query_api.answer.sentences import sentences
 from query_api.answer.terms import content_terms, coverage, rarity, terms
 from query_api.deadline import Deadline
 
+REVISION: Final = 1
+"""Counts up when the same passages would give another answer."""
 PASSAGES_READ: Final = 5
 SENTENCES_MAX: Final = 3
 LENGTH_MAX: Final = 600
@@ -42,8 +44,18 @@ class _Sentence:
 class ExtractiveAnswerer:
     """Quotes one to three sentences, the best one first. Costs milliseconds of plain Python."""
 
-    async def answer(self, question: str, passages: Sequence[Passage], deadline: Deadline) -> Draft:
-        return extract(question, passages)
+    @property
+    def fingerprint(self) -> str:
+        return f"{EXTRACTIVE}/{REVISION}"
+
+    def select(self, question: str, passages: Sequence[Passage]) -> list[Passage]:
+        return list(passages[:PASSAGES_READ])
+
+    async def answer(self, asking: Asking, deadline: Deadline, emit: Emit) -> Draft:
+        draft = extract(asking.question, asking.passages)
+        if draft.text:
+            await emit(draft.text)
+        return draft
 
 
 def extract(question: str, passages: Sequence[Passage]) -> Draft:

@@ -1,139 +1,172 @@
-"""docs/kafka-permissions.md, granted as it stands to a broker that forbids everything else: enough to ingest, and no more."""
+"""docs/kafka-permissions.md, granted as it stands to a broker that forbids everything else: enough for each service, and no more.
+
+That the commands themselves need nothing beyond their rows is seen in tests/e2e/cli/test_permissions.py.
+"""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Final
 
 import pytest
-from confluent_kafka.admin import (  # type: ignore[attr-defined]  # reason: documented there
-    AclBinding,
-    AclOperation,
-    AclPermissionType,
-    AdminClient,
-    ResourcePatternType,
-    ResourceType,
-)
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
+from connectors.kafka.config import consumer_config
 from connectors.kafka.link import KafkaLink
 from connectors.kafka.metadata import Metadata, cluster_identity
 from connectors.kafka.producer import Producer
 from connectors.kafka.reader import PartitionReader, read_to_end
 from connectors.kafka.records import OutRecord
+from connectors.kafka.topic_check import check_topics
+from connectors.kafka.topics import create_topics, topic_specs
 from connectors.kafka.writer import TransactionalWriter
 from schemas.errors import Misconfigured
-from schemas.settings import KafkaSettings
-from tests.contract.connectors.kafka.conftest import create_topic
-from tests.markdown import ROOT
+from schemas.settings import KafkaSettings, Settings
+from tests.permissions import LOGINS, NOBODY, PASSWORD, authorizer, grant_the_page, rows
+from tests.servers.cache import UnavailableError
 from tests.servers.kafka import KafkaServer
-from tests.servers.plugin import KafkaFactory
+from tests.waiting import wait_until
 
-WITHIN_S = 20.0
-AUTHORIZER = """
-authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
-allow.everyone.if.no.acl.found=false
-super.users=User:ANONYMOUS
-"""
-TOPICS = ("rag.documents", "rag.index.g1", "rag.floors", "rag.dead-letters", "rag.answers", "rag.queries")
+WITHIN_S: Final = 20.0
+# As on the page; `g1` stands for any generation.
+DOCUMENTS, INDEX, FLOORS, DEAD_LETTERS = "rag.documents", "rag.index.g1", "rag.floors", "rag.dead-letters"
+QUERIES, ANSWERS, FEEDBACK = "rag.queries", "rag.answers", "rag.feedback"
+TOPICS: Final = (DOCUMENTS, INDEX, FLOORS, DEAD_LETTERS, QUERIES, ANSWERS, FEEDBACK)
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
 
 
-@pytest.fixture
-def server(kafka_factory: KafkaFactory) -> Iterator[KafkaServer]:
-    """A broker that permits nothing to those who log in, but what they are granted."""
-    running = kafka_factory(AUTHORIZER).start()
-    for topic in TOPICS:
-        create_topic(running.bootstrap_servers, topic)
-    yield running
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
+    """A broker with one message in every topic, where each row's login may do what the row says."""
+    try:
+        broker = KafkaServer(tmp_path_factory.mktemp("guarded-kafka"), authorizer())
+    except UnavailableError as missing:
+        pytest.skip(str(missing))
+    with broker:
+        plain = KafkaLink(KafkaSettings(), broker.bootstrap_servers)
+        made = create_topics(plain, topic_specs(Settings.model_validate({"generation": "g1", "kafka": {"partitions": 1}})))
+        assert {topic.name for topic in made if topic.outcome == "created"} >= set(TOPICS)
+        for topic in TOPICS:
+            _send(plain, topic)
+        grant_the_page(broker)
+        yield broker
 
 
-def _link(server: KafkaServer) -> KafkaLink:
+def _link(server: KafkaServer, login: str) -> KafkaLink:
     sasl = server.address.sasl
     assert sasl is not None
-    login = {"sasl_mechanism": "PLAIN", "sasl_username": sasl.username, "sasl_password": sasl.password}
-    kafka = KafkaSettings.model_validate({"security_protocol": "SASL_PLAINTEXT", "request_timeout_s": 5.0, **login})
+    settings = {"sasl_mechanism": "PLAIN", "sasl_username": login, "sasl_password": PASSWORD, "request_timeout_s": 5.0}
+    kafka = KafkaSettings.model_validate({"security_protocol": "SASL_PLAINTEXT", **settings})
     return KafkaLink(kafka, sasl.bootstrap_servers)
 
 
-def _grant(server: KafkaServer, service: str) -> None:
-    """Grant what the page's row says, read from the page."""
-    sasl = server.address.sasl
-    assert sasl is not None
-    page = (ROOT / "docs/kafka-permissions.md").read_text()
-    (row,) = (line for line in page.splitlines() if line.startswith(f"| {service} |"))
-    _, _, read, write, besides, _ = row.split("|")
-    wanted = [(ResourceType.TOPIC, name, AclOperation.READ) for name in re.findall("`(.+?)`", read)]
-    wanted += [(ResourceType.TOPIC, name, AclOperation.WRITE) for name in re.findall("`(rag.+?)`", write)]
-    for name in re.findall("transactional ids `(.+?)`", besides):
-        wanted += [(ResourceType.TRANSACTIONAL_ID, name, one) for one in (AclOperation.WRITE, AclOperation.DESCRIBE)]
-    wanted += [(ResourceType.TOPIC, name, AclOperation.DESCRIBE) for name in re.findall("Describe on `(.+?)`", besides)]
-    wanted += [(ResourceType.GROUP, name, AclOperation.READ) for name in re.findall("group `(.+?)`", besides)]
-    bindings = [
-        AclBinding(
-            kind,
-            name.removesuffix("*"),
-            ResourcePatternType.PREFIXED if name.endswith("*") else ResourcePatternType.LITERAL,
-            f"User:{sasl.username}",
-            "*",
-            operation,
-            AclPermissionType.ALLOW,
-        )
-        for kind, name, operation in wanted
-    ]
-    admin = AdminClient({"bootstrap.servers": server.bootstrap_servers})
-    for granted in admin.create_acls(bindings).values():
-        granted.result(WITHIN_S)
-
-
-def _publish(link: KafkaLink, topic: str) -> None:
+def _send(link: KafkaLink, topic: str) -> None:
     with closing(Producer(link)) as producer:
         producer.send_and_wait(OutRecord(topic, b"k", b"1", 0), WITHIN_S)
 
 
+def _readable(link: KafkaLink) -> set[str]:
+    return {topic for topic in TOPICS if _is_allowed(lambda name=topic: list(read_to_end(link, name, 0)))}
+
+
+def _writable(link: KafkaLink) -> set[str]:
+    return {topic for topic in TOPICS if _is_allowed(partial(_send, link, topic))}
+
+
+def _is_allowed(attempt: object) -> bool:
+    assert callable(attempt)
+    try:
+        attempt()
+    except Misconfigured:
+        return False
+    return True
+
+
+def test_every_row_is_granted_to_a_login() -> None:
+    """A row that is added to the page is looked at here, too."""
+    assert set(rows()) == set(LOGINS)
+
+
+@pytest.mark.parametrize(
+    ("login", "reads", "writes"),
+    [
+        ("upstream", set(), {DOCUMENTS}),
+        ("ingest", {DOCUMENTS, INDEX, FLOORS}, {INDEX, FLOORS, DEAD_LETTERS}),
+        ("serve", {INDEX, FLOORS, QUERIES}, {ANSWERS, DEAD_LETTERS}),
+        ("asker", {ANSWERS}, {QUERIES, FEEDBACK}),
+        ("operator", {INDEX, FLOORS, DEAD_LETTERS}, set()),
+        ("creator", set(), set()),
+        (NOBODY, set(), set()),
+    ],
+)
+def test_a_service_reads_and_writes_what_its_row_says(
+    server: KafkaServer, login: str, reads: set[str], writes: set[str]
+) -> None:
+    """All of it, and nothing else."""
+    link = _link(server, login)
+    assert (_readable(link), _writable(link)) == (reads, writes)
+
+
 def test_ingest(server: KafkaServer) -> None:
-    """Reads documents, writes its log in transactions with dead letters, raises floors; may not ask or answer."""
-    _publish(KafkaLink(KafkaSettings(), server.bootstrap_servers), "rag.documents")
-    _grant(server, "`ragstream ingest`")
-    link = _link(server)
-    with closing(TransactionalWriter(link, "rag.index.g1.0")) as writer:
+    """Its log in transactions with dead letters; its copy of positions; the identity of the documents' log."""
+    link = _link(server, "ingest")
+    with closing(TransactionalWriter(link, f"{INDEX}.0")) as writer:
         writer.open(WITHIN_S)
-        writer.commit([OutRecord("rag.index.g1", b"k", b"v", 0), OutRecord("rag.dead-letters", b"k", b"v", 0)])
-    assert len(list(read_to_end(link, "rag.index.g1", 0))) == 1
-    with closing(PartitionReader(link, "rag.documents", 0, "start")) as reader:
-        assert reader.poll_blocking(WITHIN_S)
-    _publish(link, "rag.floors")
-    assert list(read_to_end(link, "rag.floors", 0))
-    assert cluster_identity(link, "rag.documents")
-    for topic in ("rag.documents", "rag.answers"):
-        with pytest.raises(Misconfigured):
-            _publish(link, topic)
-    with pytest.raises(Misconfigured):
-        list(read_to_end(link, "rag.queries", 0))
+        writer.commit([OutRecord(INDEX, b"k", b"v", 0), OutRecord(DEAD_LETTERS, b"k", b"v", 0)])
+    with closing(PartitionReader(link, DOCUMENTS, 0, "start")) as reader:
+        wait_until(lambda: reader.poll(10), within_s=WITHIN_S, what="the document")
+    assert cluster_identity(link, DOCUMENTS)
+    _commit_offset(link, KafkaSettings().ingest_group)
+    with pytest.raises(KafkaException):
+        _commit_offset(link, KafkaSettings().query_group)
+    with closing(TransactionalWriter(link, "someone-else")) as writer, pytest.raises(Misconfigured):
+        writer.open(WITHIN_S)
 
 
-def test_upstream(server: KafkaServer) -> None:
-    """Publishes; can't read what it, or anybody, published."""
-    _grant(server, "upstream system")
-    link = _link(server)
-    _publish(link, "rag.documents")
-    with pytest.raises(Misconfigured):
-        list(read_to_end(link, "rag.documents", 0))
-    with pytest.raises(Misconfigured):
-        list(read_to_end(link, "rag.index.g1", 0))
+def _commit_offset(link: KafkaLink, group: str) -> None:
+    consumer = Consumer({**consumer_config(link), "group.id": group})
+    try:
+        consumer.commit(offsets=[TopicPartition(DOCUMENTS, 0, 1)], asynchronous=False)
+    finally:
+        consumer.close()
 
 
-def test_serve(server: KafkaServer) -> None:
-    """Follows the index, asks for the ends of the documents without reading them, answers."""
-    _grant(server, "`ragstream serve`")
-    link = _link(server)
-    for topic in ("rag.index.g1", "rag.floors", "rag.queries"):
-        assert list(read_to_end(link, topic, 0)) == []
+def test_nobody_else_writes_the_index_in_transactions(server: KafkaServer) -> None:
+    """Fencing the writer takes its transactional id, which is ingest's alone."""
+    for login in LOGINS.values():
+        with closing(TransactionalWriter(_link(server, login), f"{INDEX}.1")) as writer:
+            if login == "ingest":
+                writer.open(WITHIN_S)
+                continue
+            with pytest.raises(Misconfigured):
+                writer.open(WITHIN_S)
+
+
+def test_serve_asks_where_the_documents_end_without_reading_them(server: KafkaServer) -> None:
+    """`as_of` takes Describe alone."""
+    link = _link(server, "serve")
     with closing(Metadata(link)) as metadata:
-        assert metadata.ends("rag.documents", [0], WITHIN_S) == {0: 0}
-    assert cluster_identity(link, "rag.documents")
-    for topic in ("rag.answers", "rag.dead-letters"):
-        _publish(link, topic)
+        assert metadata.ends(DOCUMENTS, [0], WITHIN_S)[0] > 0
+    assert cluster_identity(link, DOCUMENTS)
+
+
+def test_an_operator_checks_the_topics_settings(server: KafkaServer) -> None:
+    """`doctor` finds all of them as they were made; without permission it says what is refused."""
+    specs = topic_specs(Settings.model_validate({"generation": "g1", "kafka": {"partitions": 1}}))
+    assert all(finding.ok for finding in check_topics(_link(server, "operator"), specs))
     with pytest.raises(Misconfigured):
-        _publish(link, "rag.index.g1")
+        check_topics(_link(server, "ingest"), specs)
+
+
+def test_topics_are_created_by_who_may(server: KafkaServer) -> None:
+    """And by nobody else: the refusal is told topic by topic."""
+    specs = topic_specs(Settings.model_validate({"generation": "g2", "kafka": {"partitions": 1}}))
+    refused = create_topics(_link(server, "operator"), specs)
+    assert {topic.name: topic.outcome for topic in refused}["rag.index.g2"] == "failed"
+    made = create_topics(_link(server, "creator"), specs)
+    assert {topic.name: topic.outcome for topic in made}["rag.index.g2"] == "created"
+    assert {topic.outcome for topic in made} == {"created", "exists"}
