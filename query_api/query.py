@@ -1,0 +1,77 @@
+"""What one query knows, filled step by step, and the two ways it may end early. No logic of the steps themselves."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+
+from connectors.embedding.port import Vector
+from query_api.answer import Passage, Support
+from query_api.deadline import Deadline
+from query_api.metrics import Timings
+from query_api.retrieval import Retrieved
+from schemas.acl import Principals
+from schemas.queries import AnswerEvent, AsOf, CacheExplanation, Mode, Outcome, QueryRequest, Route, SearchedAs, Usage
+
+Listen = Callable[[AnswerEvent], Awaitable[None]]
+"""Gets the deltas of an answer while it is made, in order; one of a higher attempt voids those of earlier ones."""
+
+
+class Ended(Exception):
+    """The query ends here, without an answer made of evidence."""
+
+    def __init__(self, *, outcome: Outcome, reason: str, error: str) -> None:
+        super().__init__(reason)
+        self.outcome: Outcome = outcome
+        self.reason = reason
+        self.error = error
+
+
+class EvidenceWithdrawn(Exception):
+    """What the answer rests on changed, expired or may no longer be read by this caller."""
+
+
+@dataclass(slots=True)
+class Query:
+    """Everything one query knows.
+
+    Attributes:
+        question: what is searched and answered; of a conversation, made to stand alone.
+        indexes: where to look, once it is routed.
+        passages: what passed every check, best first.
+        as_of_at: when `as_of` was taken, on the deadline's clock.
+    """
+
+    request: QueryRequest
+    deadline: Deadline
+    principals: Principals
+    question: str
+    indexes: tuple[str, ...] = ()
+    timings: Timings = field(default_factory=Timings)
+    degraded: list[str] = field(default_factory=list)
+    mode: Mode | None = None
+    as_of: AsOf | None = None
+    as_of_at: float = 0.0
+    generation: str = ""
+    vector: Vector | None = None
+    route: Route | None = None
+    route_scores: Mapping[str, float] = field(default_factory=dict)
+    searched_as: SearchedAs | None = None
+    retrieved: Retrieved | None = None
+    passages: list[Passage] = field(default_factory=list)
+    withheld: Counter[str] = field(default_factory=Counter)
+    support: Support | None = None
+    cache: CacheExplanation | None = None
+    usage: Usage | None = None
+    invented_citations: int = 0
+    entry_id: str | None = None
+    evidence: tuple[Passage, ...] = ()
+
+    def degrade(self, reason: str) -> None:
+        if reason not in self.degraded:
+            self.degraded.append(reason)
+
+    def forget(self, reasons: set[str]) -> None:
+        """What an earlier attempt lacked and this one does not."""
+        self.degraded = [reason for reason in self.degraded if reason not in reasons]
