@@ -17,6 +17,8 @@ from connectors.kafka.errors import error_of
 from connectors.kafka.link import KafkaLink
 
 EVERY_S: Final = 1.0
+COORDINATOR_WAIT_MS: Final = 2_000
+"""How long a commit waits for the group's coordinator, and with it `close`: where none answers, or the group isn't permitted."""
 
 _log = structlog.get_logger(__name__)
 
@@ -40,7 +42,13 @@ class GroupCopy:
             return
         self._next = now + EVERY_S
         if self._consumer is None:
-            config = {**consumer_config(self._link), "group.id": self._group, "on_commit": self._on_commit}
+            config = {
+                **consumer_config(self._link),
+                "group.id": self._group,
+                "on_commit": self._on_commit,
+                # The client's name for that wait; there is no session without a member.
+                "session.timeout.ms": COORDINATOR_WAIT_MS,
+            }
             self._consumer = Consumer(config)
         offsets = [TopicPartition(self._topic, partition, position) for partition, position in changed.items()]
         try:

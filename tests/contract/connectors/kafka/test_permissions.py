@@ -5,20 +5,20 @@ That the commands themselves need nothing beyond their rows is seen in tests/e2e
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
-from pathlib import Path
 from typing import Final
 
 import pytest
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import ConsumerGroupTopicPartitions
 
-from connectors.kafka.config import consumer_config
+from connectors.kafka.group_copy import GroupCopy
 from connectors.kafka.link import KafkaLink
 from connectors.kafka.metadata import Metadata, cluster_identity
 from connectors.kafka.producer import Producer
-from connectors.kafka.reader import PartitionReader, read_to_end
+from connectors.kafka.reader import read_to_end
 from connectors.kafka.records import OutRecord
 from connectors.kafka.topic_check import check_topics
 from connectors.kafka.topics import create_topics, topic_specs
@@ -28,7 +28,6 @@ from schemas.settings import KafkaSettings, Settings
 from tests.permissions import LOGINS, NOBODY, PASSWORD, authorizer, grant_the_page, rows
 from tests.servers.cache import UnavailableError
 from tests.servers.kafka import KafkaServer
-from tests.waiting import wait_until
 
 WITHIN_S: Final = 20.0
 # As on the page; `g1` stands for any generation.
@@ -69,16 +68,19 @@ def _send(link: KafkaLink, topic: str) -> None:
         producer.send_and_wait(OutRecord(topic, b"k", b"1", 0), WITHIN_S)
 
 
+def _read(link: KafkaLink, topic: str) -> None:
+    assert list(read_to_end(link, topic, 0))
+
+
 def _readable(link: KafkaLink) -> set[str]:
-    return {topic for topic in TOPICS if _is_allowed(lambda name=topic: list(read_to_end(link, name, 0)))}
+    return {topic for topic in TOPICS if _is_allowed(partial(_read, link, topic))}
 
 
 def _writable(link: KafkaLink) -> set[str]:
     return {topic for topic in TOPICS if _is_allowed(partial(_send, link, topic))}
 
 
-def _is_allowed(attempt: object) -> bool:
-    assert callable(attempt)
+def _is_allowed(attempt: Callable[[], None]) -> bool:
     try:
         attempt()
     except Misconfigured:
@@ -103,36 +105,39 @@ def test_every_row_is_granted_to_a_login() -> None:
         (NOBODY, set(), set()),
     ],
 )
-def test_a_service_reads_and_writes_what_its_row_says(
-    server: KafkaServer, login: str, reads: set[str], writes: set[str]
-) -> None:
+def test_a_service_reads_and_writes_what_its_row_says(server: KafkaServer, login: str, reads: set[str], writes: set[str]) -> None:
     """All of it, and nothing else."""
     link = _link(server, login)
     assert (_readable(link), _writable(link)) == (reads, writes)
 
 
 def test_ingest(server: KafkaServer) -> None:
-    """Its log in transactions with dead letters; its copy of positions; the identity of the documents' log."""
+    """Its log in transactions with dead letters, and the identity of the documents' log."""
     link = _link(server, "ingest")
     with closing(TransactionalWriter(link, f"{INDEX}.0")) as writer:
         writer.open(WITHIN_S)
         writer.commit([OutRecord(INDEX, b"k", b"v", 0), OutRecord(DEAD_LETTERS, b"k", b"v", 0)])
-    with closing(PartitionReader(link, DOCUMENTS, 0, "start")) as reader:
-        wait_until(lambda: reader.poll(10), within_s=WITHIN_S, what="the document")
     assert cluster_identity(link, DOCUMENTS)
-    _commit_offset(link, KafkaSettings().ingest_group)
-    with pytest.raises(KafkaException):
-        _commit_offset(link, KafkaSettings().query_group)
     with closing(TransactionalWriter(link, "someone-else")) as writer, pytest.raises(Misconfigured):
         writer.open(WITHIN_S)
 
 
-def _commit_offset(link: KafkaLink, group: str) -> None:
-    consumer = Consumer({**consumer_config(link), "group.id": group})
-    try:
-        consumer.commit(offsets=[TopicPartition(DOCUMENTS, 0, 1)], asynchronous=False)
-    finally:
-        consumer.close()
+def test_ingest_copies_its_positions_to_its_group_and_to_no_other(server: KafkaServer) -> None:
+    """A copy that isn't permitted holds up nothing, the end least of all."""
+    groups = (KafkaSettings().ingest_group, KafkaSettings().query_group)
+    for group in groups:
+        with closing(GroupCopy(_link(server, "ingest"), group, DOCUMENTS)) as copy:
+            copy.update({0: 1})
+            closing_since = time.monotonic()
+        assert time.monotonic() - closing_since < WITHIN_S / 2
+    with closing(Metadata(KafkaLink(KafkaSettings(), server.bootstrap_servers))) as metadata:
+        copied = [_committed(metadata, group) for group in groups]
+    assert copied == [{0: 1}, {}]
+
+
+def _committed(metadata: Metadata, group: str) -> dict[int, int]:
+    asked = metadata.client.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])
+    return {place.partition: place.offset for place in asked[group].result(WITHIN_S).topic_partitions}
 
 
 def test_nobody_else_writes_the_index_in_transactions(server: KafkaServer) -> None:
