@@ -251,6 +251,22 @@ class LlmSettings(Section):
     currency: str = "USD"
 
 
+class CanarySettings(Section):
+    """A tiny document of its own, changed again and again, by which a query worker checks the lag that it states."""
+
+    interval_s: Annotated[float, Field(ge=0, le=3600)] = Field(
+        0.0,
+        description="Mean time between two changes; 0: off. Each is an event in the log (and in every replay of it) and an embedding "
+        "of one word; 10 is a good value. The query worker then needs Write on the documents' topic.",
+    )
+    index: IndexName = Field(
+        DEFAULT_INDEX, description="Index that its documents belong to; nobody but the operator may read them."
+    )
+    documents_per_partition: Annotated[int, Field(ge=1, le=1024)] = Field(
+        4, description="How many changes may be on their way at a time, a partition of the documents' topic."
+    )
+
+
 class HttpSettings(Section):
     """The HTTP interface of the query process."""
 
@@ -317,6 +333,7 @@ class Settings(BaseSettings):
     query: QuerySettings = QuerySettings()
     cache: CacheSettings = CacheSettings()
     llm: LlmSettings = LlmSettings()
+    canary: CanarySettings = CanarySettings()
     http: HttpSettings = HttpSettings()
     auth: AuthSettings = AuthSettings()
     observability: ObservabilitySettings = ObservabilitySettings()
