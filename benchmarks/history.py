@@ -28,7 +28,7 @@ from flows.ingest.run import run_ingest
 from query_api.answer import ExtractiveAnswerer
 from query_api.deadline import Deadline
 from query_api.metrics import QueryMetrics
-from query_api.pipeline import AnswerPipeline
+from query_api.pipeline import AnswerPipeline, PipelineParts
 from query_api.retrieval import Retriever
 from query_api.view import IndexView, KafkaViewLog
 from ragstream.publishing.jsonl import line_changes
@@ -133,7 +133,7 @@ def query(servers: dict[str, Any], settings: dict[str, Any], history: str, quick
     wait_until(lambda: view.ready().is_ready, within_s=VIEW_TIMEOUT_S, what="the view")
     opened_s = time.perf_counter() - began
     filled = memory_mib()
-    answers = AnswerPipeline(parsed, view, retriever, ExtractiveAnswerer(), QueryMetrics(CollectorRegistry()))
+    answers = AnswerPipeline(parsed, PipelineParts(view, retriever, ExtractiveAnswerer()), QueryMetrics(CollectorRegistry()))
     answered = asyncio.run(_ask(answers))
     result = {
         "answered": answered,

@@ -6,11 +6,13 @@ fetching, committing and producing. Building an app touches no broker.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Mapping
+import asyncio
+from collections.abc import AsyncIterable, Callable, Mapping
 from functools import partial
 from typing import Any, Final
 
 import faust
+import structlog
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from faust.transport.drivers import aiokafka as driver
 from mode.threads import WorkerThread
@@ -18,10 +20,11 @@ from mode.threads import WorkerThread
 from connectors.kafka.config import EMBEDDED_FETCH_WAIT_MS, MESSAGE_HEADROOM_BYTES, faust_config
 from connectors.kafka.flow_control import Backlog
 from connectors.kafka.link import KafkaLink
+from connectors.kafka.metadata import Metadata
 from query_api.messages import QueryMessage
 from query_api.metrics import QueryMetrics
-from query_api.worker import Outgoing, Pipeline, QueryWorker, Taken
-from schemas.errors import Rejected, Retryable
+from query_api.worker import Outgoing, Pipeline, QueryWorker, Send, Signatures, Taken
+from schemas.errors import RagError, Rejected, Retryable
 from schemas.index import SourcePosition
 from schemas.settings import Settings
 
@@ -35,9 +38,14 @@ CONSUMER: Final = "query-worker"
 """Under this name the embedded broker's producers are held back until queries were answered."""
 BUFFERED_QUERIES: Final = 64
 """Queries taken from Kafka ahead of the pool (Faust: 4096, which grow stale)."""
+ENDS_TIMEOUT_S: Final = 2.0
+
+_log = structlog.get_logger(__name__)
 
 
-def build_app(settings: Settings, link: KafkaLink, pipeline: Pipeline, metrics: QueryMetrics) -> QueryApp:
+def build_app(
+    settings: Settings, link: KafkaLink, pipeline: Pipeline, metrics: QueryMetrics, signatures: Signatures | None = None
+) -> QueryApp:
     """The application, not yet started; touches no broker. Call it inside the event loop that will run it."""
     # Faust makes its folder, but not that one's parents.
     (settings.data_dir / "faust").mkdir(parents=True, exist_ok=True)
@@ -46,27 +54,41 @@ def build_app(settings: Settings, link: KafkaLink, pipeline: Pipeline, metrics: 
     app.transport.fetch_wait_ms = EMBEDDED_FETCH_WAIT_MS if link.embedded else None
     if link.backlog is not None:
         link.backlog.register(settings.kafka.topics.queries, CONSUMER)
-    return QueryApp(app, settings, pipeline, metrics, link.backlog)
+    worker = partial(QueryWorker, settings, pipeline, metrics=metrics, signatures=signatures)
+    return QueryApp(app, settings.kafka.topics.queries, link, lambda send: worker(send=send))
 
 
 class QueryApp:
     """A Faust app and the worker behind its one agent."""
 
-    def __init__(
-        self, app: Any, settings: Settings, pipeline: Pipeline, metrics: QueryMetrics, backlog: Backlog | None = None
-    ) -> None:
+    def __init__(self, app: Any, queries: str, link: KafkaLink, worker: Callable[[Send], QueryWorker]) -> None:
         self.app = app
-        self._backlog = backlog
+        self._queries = queries
+        self._backlog: Backlog | None = link.backlog
+        self._metadata = Metadata(link)
         self._topics: dict[str, Any] = {}
-        self.worker = QueryWorker(settings, pipeline, self._send, metrics)
-        queries = self._topic(settings.kafka.topics.queries)
-        app.agent(queries, concurrency=1, name="queries")(self._consume)
+        self.worker = worker(self._send)
+        app.agent(self._topic(queries), concurrency=1, name="queries")(self._consume)
+        app.on_partitions_assigned.connect(self._assigned)
 
     def give_up(self) -> int:
         """End queries in flight without an answer or an acknowledgement; returns how many. For a stop that takes too long."""
         given_up = self.worker.cancel()
         self.app.consumer.unacked.clear()  # else Faust waits for them for ever
         return given_up
+
+    async def _assigned(self, _app: Any, assigned: Any, **_: Any) -> None:
+        """Before a message of them comes: what lies below their ends now may have been begun by another worker."""
+        partitions = sorted(place.partition for place in assigned if place.topic == self._queries)
+        if not partitions:
+            return
+        ask = partial(self._metadata.ends, self._queries, partitions, ENDS_TIMEOUT_S)
+        try:
+            ends = await asyncio.get_running_loop().run_in_executor(None, ask)
+        except RagError as exc:
+            _log.warning("ends_not_known", error=str(exc), effect="answers are numbered by the clock")
+            return
+        self.worker.attempts.assigned({(self._queries, partition): end for partition, end in ends.items()})
 
     async def _consume(self, stream: Any) -> None:
         # noack: the worker acknowledges, in order, when the answer is out. Nothing in here may raise: Faust would skip

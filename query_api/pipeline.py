@@ -1,86 +1,89 @@
 """The path of one query, from request to final event, top to bottom. Every step is a plain function over one `Query`.
 
-admit → retrieve (embed, vectors and keywords side by side) → check and assemble on one snapshot → fetch more where too few
-passed → weigh the evidence → answer → look again at access and expiry → final event. One deadline for all of it.
+admit → condense a conversation → route → gather evidence (both arms, checked on one snapshot) → weigh it → choose the prompt's
+passages → answer: remembered, or made and streamed → look again at access and expiry → final event. One deadline for all of it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
 
 import structlog
 
-from query_api.answer import Answerer, Asking, Draft, Passage, Support, assess
-from query_api.assembly import Reader, assemble, still_stands
+from connectors.embedding.port import Vector
+from query_api.answer import Answerer, Asking, Draft, GenerationFailed, assess
 from query_api.deadline import Deadline
-from query_api.explanation import explain
-from query_api.metrics import QueryMetrics, Timings
-from query_api.retrieval import Retrieved, Retriever, Search
-from query_api.view import IndexView, ViewSnapshot
-from schemas.acl import OPERATOR, Principals, principals_of
-from schemas.errors import RagError, Rejected
-from schemas.index import DocKey
-from schemas.queries import UNKNOWN_ANSWER, AnswerEvent, AsOf, Citation, Explanation, Mode, Outcome, QueryRequest
+from query_api.events import answered, failure, final_event, static_draft, unknown
+from query_api.gathering import Gathering
+from query_api.metrics import QueryMetrics
+from query_api.query import Ended, EvidenceWithdrawn, Listen, Query
+from query_api.retrieval import Retriever
+from query_api.speech import Speech
+from query_api.view import IndexView
+from schemas.acl import principals_of
+from schemas.errors import Rejected
+from schemas.queries import UNKNOWN_ANSWER, AnswerEvent, Message, QueryRequest, Route, SearchedAs
 from schemas.settings import Settings
 from schemas.tokens import WriteToken
 from schemas.wire import from_ms
 
 ATTEMPTS: Final = 2
 """Answers made of evidence that was withdrawn meanwhile are made once more."""
-WANTED: Final = 10
-"""Passages that should pass the checks; a request for more wants as many as it asks for."""
-EXACT_ROWS: Final = 2_000
-"""A caller who may read at most this many rows gets each of them scored, where candidates don't suffice."""
 SHARE_FOR_WRITES: Final = 0.6
 """What waiting for the caller's own writes may take of the deadline."""
+STATIC_RESERVE_S: Final = 0.2
+"""Left of the deadline when a model is given up, for saying so."""
+EXPIRED_WHILE: Final = "the deadline passed while answering"
 
 _log = structlog.get_logger(__name__)
 
 
-class Ended(Exception):
-    """The query ends here, without an answer made of evidence."""
+class Decision(Protocol):
+    """Where a question goes. `reply`: what is said in place of looking anything up; None: `route.indexes` are searched."""
 
-    def __init__(self, *, outcome: Outcome, reason: str, error: str) -> None:
-        super().__init__(reason)
-        self.outcome: Outcome = outcome
-        self.reason = reason
-        self.error = error
-
-
-@dataclass(slots=True)
-class Query:
-    """Everything one query knows, filled step by step."""
-
-    request: QueryRequest
-    deadline: Deadline
-    principals: Principals
-    indexes: tuple[str, ...]
-    timings: Timings = field(default_factory=Timings)
-    degraded: list[str] = field(default_factory=list)
-    mode: Mode | None = None
-    as_of: AsOf | None = None
-    as_of_at: float = 0.0
-    generation: str = ""
-    retrieved: Retrieved | None = None
-    passages: list[Passage] = field(default_factory=list)
-    withheld: Counter[str] = field(default_factory=Counter)
-    support: Support | None = None
-
-    def degrade(self, reason: str) -> None:
-        if reason not in self.degraded:
-            self.degraded.append(reason)
+    @property
+    def route(self) -> Route: ...
+    @property
+    def reply(self) -> str | None: ...
+    @property
+    def scores(self) -> dict[str, float]: ...
 
 
-class _Step(NamedTuple):
-    """What to ask of the arms: this many candidates, or the best of exactly these rows."""
+class Routes(Protocol):
+    """Decides where a question goes. Pure and fast."""
 
-    limit: int
-    rows: Mapping[str, DocKey] | None = None
+    def decide(self, question: str, vector: Vector | None, requested: tuple[str, ...]) -> Decision: ...
+
+
+class Conversations(Protocol):
+    """Makes the last turn of a conversation stand alone. Keeps its deadline; never raises but CancelledError."""
+
+    async def condense(self, messages: tuple[Message, ...], deadline: Deadline) -> tuple[str, SearchedAs | None]: ...
+
+
+class Recollection(Protocol):
+    """Answers that were made before, and those being made right now for others."""
+
+    async def answer(self, query: Query, asking: Asking, deadline: Deadline, speech: Speech) -> Draft:
+        """A remembered draft, verified by its evidence, or a new one. Raises: GenerationFailed, EvidenceWithdrawn."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineParts:
+    """What a pipeline is made of. Without routes everything is searched; without conversations the last turn stands alone."""
+
+    view: IndexView
+    retriever: Retriever
+    answerer: Answerer
+    recollection: Recollection | None = None
+    routes: Routes | None = None
+    conversations: Conversations | None = None
 
 
 class AnswerPipeline:
@@ -89,52 +92,85 @@ class AnswerPipeline:
     def __init__(
         self,
         settings: Settings,
-        view: IndexView,
-        retriever: Retriever,
-        answerer: Answerer,
+        parts: PipelineParts,
         metrics: QueryMetrics,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self._settings = settings
-        self._view = view
-        self._retriever = retriever
-        self._answerer = answerer
+        self._parts = parts
+        self._view = parts.view
+        self._gathering = Gathering(settings, parts.view, parts.retriever, now_ms)
         self._metrics = metrics
         self._now_ms = now_ms
 
-    async def answer(self, request: QueryRequest, deadline: Deadline) -> AnswerEvent:
-        """The final event. Never raises; returns by `deadline`, give or take milliseconds."""
-        query = Query(request, deadline, principals_of(request.principals), request.indexes or tuple(self._settings.indexes))
-        began = deadline.clock()
+    async def answer(self, request: QueryRequest, deadline: Deadline, listen: Listen | None = None) -> AnswerEvent:
+        """The final event; `listen` gets the deltas before it. Never raises; returns by `deadline`, give or take milliseconds.
+
+        Cancelled, it stops the model too.
+        """
+        query = self._query(request, deadline)
+        speech = Speech(request.query_id, listen if request.stream else None, lambda: self._stands(query))
+        return await self._concluded(query, self._answer(query, speech), speech)
+
+    async def search(self, request: QueryRequest, deadline: Deadline) -> AnswerEvent:
+        """The best passages that this caller may read, as `citations`; no answer is made. Otherwise as `answer`."""
+        query = self._query(request, deadline)
+        return await self._concluded(query, self._search(query), Speech(request.query_id, None, lambda: True))
+
+    def _query(self, request: QueryRequest, deadline: Deadline) -> Query:
+        return Query(request, deadline, principals_of(request.principals), request.asked)
+
+    async def _concluded(self, query: Query, work: Coroutine[Any, Any, AnswerEvent], speech: Speech) -> AnswerEvent:
+        """`work`'s event, or the one that says why there is none; counted, timed and numbered."""
+        began = query.deadline.clock()
         try:
-            async with asyncio.timeout(deadline.remaining_s):
-                event = await self._run(query)
+            async with asyncio.timeout(query.deadline.remaining_s):
+                event = await work
         except Ended as end:
-            event = self._event(query, end.outcome, error=end.error, reason=end.reason)
+            event = final_event(query, end.outcome, self._view.as_of, error=end.error, reason=end.reason)
         except TimeoutError:
-            event = self._event(query, "expired", error="the deadline passed while answering", reason="deadline_passed")
+            event = final_event(query, "expired", self._view.as_of, error=EXPIRED_WHILE, reason="deadline_passed")
         except Exception as exc:
-            reason, error = _failure(query, exc)
-            event = self._event(query, "failed", error=error, reason=reason)
-        took_s = deadline.clock() - began
+            reason, error = failure(query, exc)
+            event = final_event(query, "failed", self._view.as_of, error=error, reason=reason)
+        took_s = query.deadline.clock() - began
         self._metrics.answered(event, took_s, query.timings.seconds)
         self._metrics.note_withheld(query.withheld)
-        return event.model_copy(update={"took_ms": round(took_s * 1000, 3), "answered_at": from_ms(self._now_ms())})
+        if not event.text:
+            speech.take_back()  # an error replaces whatever was said
+        place = {"attempt": speech.attempt, "seq": speech.said}
+        return event.model_copy(update={**place, "took_ms": round(took_s * 1000, 3), "answered_at": from_ms(self._now_ms())})
 
-    async def _run(self, query: Query) -> AnswerEvent:
+    async def _answer(self, query: Query, speech: Speech) -> AnswerEvent:
         await self._admit(query)
+        await self._condense(query)
+        reply = await self._route(query)
+        if reply is not None:
+            query.mode = "no_retrieval"
+            await speech.say(reply)
+            return final_event(query, "answered", self._view.as_of, text=reply)
         for _ in range(ATTEMPTS):
-            await self._retrieve(query)
-            support = self._weigh(query)
-            if support.score < self._settings.query.min_support:
-                return self._event(query, "unknown", text=UNKNOWN_ANSWER)
-            draft, used = await self._draft(query)
-            if not draft.text:
-                return self._event(query, "unknown", text=UNKNOWN_ANSWER)
-            if self._still_stands(query, used):
-                return self._answered(query, draft)
+            await self._gathering.gather(query)
+            if not self._is_supported(query):
+                return unknown(query, self._view.as_of)
+            with suppress(EvidenceWithdrawn):
+                draft = await self._draft(query, speech)
+                if not draft.text or draft.text.strip() == UNKNOWN_ANSWER:
+                    return unknown(query, self._view.as_of)
+                if self._stands(query):
+                    return answered(query, draft, self._view.as_of)
+            speech.take_back()
         query.degrade("evidence_withdrawn")
-        return self._event(query, "unknown", text=UNKNOWN_ANSWER)
+        return unknown(query, self._view.as_of)
+
+    async def _search(self, query: Query) -> AnswerEvent:
+        await self._admit(query)
+        await self._condense(query)
+        await self._route(query)
+        query.indexes = query.indexes or tuple(self._settings.indexes)
+        await self._gathering.gather(query)
+        found = tuple(passage.citation(n) for n, passage in enumerate(query.passages[: query.request.passages], start=1))
+        return final_event(query, "answered" if found else "unknown", self._view.as_of, citations=found)
 
     # -- admit
 
@@ -145,12 +181,11 @@ class AnswerPipeline:
                 raise Ended(
                     outcome="expired", reason="deadline_passed", error="the deadline had passed before work on the query began"
                 )
-            unknown = sorted(set(query.indexes) - set(self._settings.indexes))
-            if unknown:
+            unknown_names = sorted(set(query.request.indexes) - set(self._settings.indexes))
+            if unknown_names:
                 known = ", ".join(sorted(self._settings.indexes))
-                raise Ended(
-                    outcome="rejected", reason="unknown_index", error=f"no such index: {', '.join(unknown)}; there are: {known}"
-                )
+                error = f"no such index: {', '.join(unknown_names)}; there are: {known}"
+                raise Ended(outcome="rejected", reason="unknown_index", error=error)
             ready = self._view.ready()
             if not ready.is_ready:
                 raise Ended(outcome="failed", reason="view_not_ready", error=f"{ready.reason}; ask again in a moment")
@@ -174,156 +209,67 @@ class AnswerPipeline:
         if "dead_lettered" in statuses:
             query.degrade("change_dead_lettered")
 
-    # -- retrieve, check, fetch more
+    # -- what is asked, and where to look
 
-    async def _retrieve(self, query: Query) -> None:
-        """Candidates from both arms, checked on the view, until enough of them pass."""
-        query.as_of, query.as_of_at = self._view.as_of(), query.deadline.clock()  # before anything is read: never too fresh
-        query.withheld.clear()
-        step = _Step(max(self._settings.query.candidates, query.request.passages))
-        while True:
-            with query.timings.step("retrieve"):
-                retrieved = await self._fetch(query, step)
-            self._note_arms(query, retrieved)
-            following = self._check(query, retrieved, step)
-            if following is None:
-                return
-            step = following
+    async def _condense(self, query: Query) -> None:
+        messages = query.request.messages
+        if len(messages) > 1 and self._parts.conversations is not None:
+            with query.timings.step("condense"):
+                query.question, query.searched_as = await self._parts.conversations.condense(messages, query.deadline)
 
-    async def _fetch(self, query: Query, step: _Step) -> Retrieved:
-        reader = self._reader(query)
-        search = Search(query.request.question, query.indexes, reader.principals, reader.now_ms, step.limit)
-        if step.rows is not None:
-            return await self._retriever.retrieve_within(search, step.rows, query.deadline)
-        return await self._retriever.retrieve(search, query.deadline)
-
-    def _note_arms(self, query: Query, retrieved: Retrieved) -> None:
-        query.retrieved = retrieved
-        failed = [arm.name for arm in retrieved if arm.error]
-        for arm in retrieved:
-            if arm.error:
-                query.degrade(f"{arm.name}_{arm.error}")
-            elif arm.missing_indexes:
-                query.degrade(f"{arm.name}_incomplete")
-        if len(failed) == len(retrieved):
-            raise Ended(
-                outcome="failed",
-                reason="retrieval_failed",
-                error="neither vectors nor keywords could be searched; ask again in a moment",
-            )
-        query.mode = "hybrid" if not failed else "vector" if failed == ["keyword"] else "keyword"
-
-    def _check(self, query: Query, retrieved: Retrieved, step: _Step) -> _Step | None:
-        """Check and assemble on one snapshot, without awaiting; what to fetch next where too few passed."""
-        with query.timings.step("assemble"), self._view.snapshot() as snapshot:
-            reader = self._reader(query)
-            vector, keyword = retrieved.vector.scores(), retrieved.keyword.scores()
-            weight = self._settings.query.vector_weight
-            query.passages, query.withheld = assemble(snapshot, reader, retrieved.keys(), vector, keyword, weight)
-            query.generation = snapshot.generation
-            return self._following(snapshot, reader, query, retrieved, step)
-
-    def _following(self, snapshot: ViewSnapshot, reader: Reader, query: Query, retrieved: Retrieved, step: _Step) -> _Step | None:
-        wanted = max(WANTED, query.request.passages)
-        by_vector = {passage.row_id for passage in query.passages if passage.vector_score is not None}
-        by_keyword = [passage for passage in query.passages if passage.keyword_score is not None]
-        vector_lacks = not retrieved.vector.error and len(by_vector) < wanted
-        is_keyword_whole = len(retrieved.keyword.found) < step.limit
-        keyword_lacks = not retrieved.keyword.error and len(by_keyword) < wanted and not is_keyword_whole
-        if step.rows is not None or not (vector_lacks or keyword_lacks):
+    async def _route(self, query: Query) -> str | None:
+        """Choose the indexes; what to say at once where nothing is to be looked up."""
+        requested, everything = query.request.indexes, tuple(self._settings.indexes)
+        with query.timings.step("embed"):
+            query.vector = await self._parts.retriever.vector_of(query.question, query.deadline)
+        if self._parts.routes is None:
+            query.route = Route(name="request" if requested else "all", indexes=requested or everything)
+            query.indexes = query.route.indexes
             return None
-        rows = snapshot.readable_rows(reader.principals, reader.now_ms, EXACT_ROWS, query.indexes)
-        if rows is not None:
-            return _Step(step.limit, rows) if keyword_lacks or not rows.keys() <= by_vector else None
-        is_vector_whole = len(retrieved.vector.found) < step.limit
-        if step.limit >= self._settings.query.max_candidates or not (keyword_lacks or (vector_lacks and not is_vector_whole)):
-            return None
-        return _Step(min(2 * step.limit, self._settings.query.max_candidates))
-
-    def _reader(self, query: Query) -> Reader:
-        """Who reads, now. With a view that may have missed a revocation only documents for everyone are served."""
-        lag_s = self._view.access_lag_s()
-        if lag_s is None or lag_s > self._settings.query.max_access_lag_s:
-            query.degrade("access_lag")
-            return Reader(principals_of(()), self._now_ms())
-        return Reader(query.principals, self._now_ms())
+        with query.timings.step("route"):
+            decision = self._parts.routes.decide(query.question, query.vector, requested)
+        query.route, query.route_scores, query.indexes = decision.route, decision.scores, decision.route.indexes
+        return decision.reply
 
     # -- weigh, answer, look again
 
-    def _weigh(self, query: Query) -> Support:
+    def _is_supported(self, query: Query) -> bool:
         with query.timings.step("weigh"):
-            query.support = assess(query.request.question, query.passages)
-        return query.support
+            query.support = assess(query.question, query.passages)
+            is_supported = query.support.score >= self._settings.query.min_support
+            if is_supported:
+                query.evidence = tuple(self._parts.answerer.select(query.question, query.passages[: query.request.passages]))
+        return is_supported and bool(query.evidence)
 
-    async def _draft(self, query: Query) -> tuple[Draft, Sequence[Passage]]:
-        used = query.passages[: query.request.passages]
-        with query.timings.step("answer"):
-            return await self._answerer.answer(Asking(query.request.question, used), query.deadline, _nobody_listens), used
+    async def _draft(self, query: Query, speech: Speech) -> Draft:
+        """The answer's text; where no model can give one, the static message. Raises: EvidenceWithdrawn."""
+        request = query.request
+        asking = Asking(query.question, query.evidence, request.messages[:-1], request.max_tokens, request.temperature)
+        until = Deadline(query.deadline.at - STATIC_RESERVE_S, query.deadline.clock)
+        try:
+            with query.timings.step("answer"):
+                async with asyncio.timeout(until.remaining_s):
+                    draft = await self._made(query, asking, until, speech)
+        except TimeoutError:
+            problem = "model_timeout"
+        except GenerationFailed as exc:
+            problem = exc.reason
+            _log.warning("generation_failed", query_id=request.query_id, reason=exc.reason, error=str(exc))
+        else:
+            for reason in draft.degraded:
+                query.degrade(reason)
+            query.usage, query.invented_citations = draft.usage, draft.invented_citations
+            return draft
+        speech.take_back()
+        query.degrade(problem)
+        query.mode = "static"
+        return static_draft(query)
 
-    def _still_stands(self, query: Query, used: Sequence[Passage]) -> bool:
-        """Right before the final event, on a fresh snapshot: what went into the answer may be shown still."""
-        with query.timings.step("look_again"), self._view.snapshot() as snapshot:
-            return still_stands(snapshot, self._reader(query), used)
+    async def _made(self, query: Query, asking: Asking, until: Deadline, speech: Speech) -> Draft:
+        if self._parts.recollection is None:
+            return await self._parts.answerer.answer(asking, until, speech.say)
+        return await self._parts.recollection.answer(query, asking, until, speech)
 
-    # -- final events
-
-    def _answered(self, query: Query, draft: Draft) -> AnswerEvent:
-        if any(citation.newest_version_failed for citation in draft.citations):
-            query.degrade("newest_version_failed")
-        return self._event(query, "answered", text=draft.text, citations=draft.citations)
-
-    def _event(
-        self,
-        query: Query,
-        outcome: Outcome,
-        *,
-        text: str = "",
-        citations: tuple[Citation, ...] = (),
-        error: str | None = None,
-        reason: str | None = None,
-    ) -> AnswerEvent:
-        return AnswerEvent(
-            query_id=query.request.query_id,
-            outcome=outcome,
-            text=text,
-            citations=citations,
-            mode=query.mode,
-            degraded=tuple(query.degraded),
-            as_of=self._aged(query),
-            error=error,
-            reason=reason,
-            explanation=self._explanation(query) if query.request.explain else None,
-        )
-
-    @staticmethod
-    def _aged(query: Query) -> AsOf | None:
-        """`as_of` as of this moment: it was taken before retrieval."""
-        if query.as_of is None or query.as_of.lag_ms is None:
-            return query.as_of
-        elapsed_ms = round((query.deadline.clock() - query.as_of_at) * 1000)
-        return query.as_of.model_copy(update={"lag_ms": query.as_of.lag_ms + elapsed_ms})
-
-    @staticmethod
-    def _explanation(query: Query) -> Explanation:
-        is_operator = OPERATOR in query.principals
-        return explain(
-            arms=query.retrieved or (),
-            passages=query.passages,
-            generation=query.generation,
-            support=query.support.score if query.support else None,
-            withheld=dict(query.withheld) if is_operator else None,
-            timings_ms=query.timings.in_ms(),
-        )
-
-
-def _failure(query: Query, exc: Exception) -> tuple[str, str]:
-    """Reason and error of a failed query; what is not ours is told to the log only."""
-    if isinstance(exc, RagError):
-        _log.warning("query_failed", query_id=query.request.query_id, error=str(exc))
-        return "unavailable", str(exc)
-    _log.error("query_crashed", query_id=query.request.query_id, exc_info=exc)
-    return "internal_error", "an unexpected error; the log of the query process has it"
-
-
-async def _nobody_listens(_: str) -> None:
-    """The final event holds the whole text."""
+    def _stands(self, query: Query) -> bool:
+        """Right before the first byte and the final event: what went into the answer may be shown still."""
+        return self._gathering.stands(query, query.evidence)

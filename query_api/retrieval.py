@@ -99,6 +99,14 @@ class Retriever:
         for threads in (self._vector_threads, self._keyword_threads, self._embedding_threads):
             threads.shutdown(wait=False, cancel_futures=True)
 
+    async def vector_of(self, question: str, deadline: Deadline) -> Vector | None:
+        """The question's vector, for routing and the answer cache; None where the encoder fails or is late. Never raises."""
+        try:
+            return await self._vector_of(question, Deadline.after(deadline.remaining_s * SHARE_OF_DEADLINE, deadline.clock))
+        except Exception as exc:
+            _problem("embedding", exc)
+            return None
+
     async def retrieve(self, search: Search, deadline: Deadline) -> Retrieved:
         """Ask both arms for `search.limit` candidates of every index that is searched. Never raises."""
 

@@ -12,7 +12,7 @@ from connectors.kafka.link import KafkaLink
 from query_api.app import QueryApp, build_app
 from query_api.metrics import QueryMetrics
 from query_api.stopping import StopSignal
-from query_api.worker import Pipeline
+from query_api.worker import Pipeline, Signatures
 from schemas.errors import Retryable
 from schemas.settings import Settings
 
@@ -33,6 +33,7 @@ def run(
     metrics: QueryMetrics,
     stop: StopSignal,
     on_started: Callable[[], None] = lambda: None,
+    signatures: Signatures | None = None,
 ) -> None:
     """`serve` in an event loop of its own: what a process or a thread calls. Returns in bounded time after `stop`.
 
@@ -41,7 +42,7 @@ def run(
     loop = asyncio.new_event_loop()
     try:
         asyncio.set_event_loop(loop)
-        loop.run_until_complete(serve(settings, link, pipeline, metrics, stop, on_started))
+        loop.run_until_complete(serve(settings, link, pipeline, metrics, stop, on_started, signatures))
     finally:
         loop.run_until_complete(_cancel_the_rest())
         loop.run_until_complete(loop.shutdown_asyncgens())
@@ -64,6 +65,7 @@ async def serve(
     metrics: QueryMetrics,
     stop: StopSignal,
     on_started: Callable[[], None] = lambda: None,
+    signatures: Signatures | None = None,
 ) -> None:
     """Answer queries until `stop` is set; then finish those in flight, commit and leave the group.
 
@@ -71,7 +73,7 @@ async def serve(
 
     Raises: Retryable, when the Kafka client gave up: start again.
     """
-    query_app = build_app(settings, link, pipeline, metrics)
+    query_app = build_app(settings, link, pipeline, metrics, signatures)
     app = query_app.app
     app.finalize()
     ended = asyncio.get_running_loop().create_task(stop.wait())

@@ -13,10 +13,13 @@ from typing import Final, NamedTuple, Protocol
 
 import structlog
 
+from query_api.attempts import Attempts
 from query_api.deadline import Deadline
+from query_api.deltas import DeltaSender
 from query_api.messages import Asked, QueryMessage, ReplyTopics, read
 from query_api.metrics import QueryMetrics
 from query_api.offsets import InOrder, Ticket
+from query_api.query import Listen
 from query_api.tasks import TaskPool
 from schemas.errors import Rejected, Retryable
 from schemas.queries import AnswerEvent, QueryRequest
@@ -25,8 +28,14 @@ from schemas.wire import from_ms, to_ms
 
 FIRST_PAUSE_S: Final = 0.05
 LONGEST_PAUSE_S: Final = 2.0
+DELTA_GRACE_S: Final = 1.0
+"""What the last delta may take to arrive before the final event follows."""
 REPLY_TRIES: Final = 3
 """Tries to reach a reply topic that the request named; then the answer goes to the default one, which must exist."""
+_TOKEN_PROBLEMS: Final = {
+    "token_missing": "this system takes who asks from a signed token: send one in `token`",
+    "tokens_not_configured": "tokens can't be checked here: an operator names their issuer in RAG_AUTH__JWT_ISSUER",
+}
 
 _log = structlog.get_logger(__name__)
 
@@ -47,9 +56,17 @@ class Send(Protocol):
 
 
 class Pipeline(Protocol):
-    """Answers a request with one final event. Never raises; keeps `deadline`."""
+    """Answers a request with one final event, and deltas before it. Never raises; keeps `deadline`."""
 
-    async def answer(self, request: QueryRequest, deadline: Deadline) -> AnswerEvent: ...
+    async def answer(self, request: QueryRequest, deadline: Deadline, listen: Listen | None = None) -> AnswerEvent: ...
+
+
+class Signatures(Protocol):
+    """Says who asks, of a signed token."""
+
+    async def principals(self, token: str) -> tuple[str, ...]:
+        """Raises: Rejected, for a token that isn't to be believed; Retryable, while that can't be told."""
+        ...
 
 
 class Taken(NamedTuple):
@@ -69,12 +86,15 @@ class QueryWorker:
         send: Send,
         metrics: QueryMetrics,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        signatures: Signatures | None = None,
     ) -> None:
         self._settings = settings
         self._pipeline = pipeline
         self._send = send
         self._metrics = metrics
         self._now_ms = now_ms
+        self._signatures = signatures
+        self.attempts = Attempts(now_ms)
         self._topics = ReplyTopics(settings.kafka.topics.answers, frozenset(settings.query.reply_topics))
         self._pool = TaskPool(settings.query.concurrency)
         self._in_order: InOrder[tuple[str, int], Callable[[], object]] = InOrder()
@@ -82,10 +102,11 @@ class QueryWorker:
 
     async def take(self, taken: Taken) -> None:
         """Begin to work on a message; waits while the pool is full, which holds back the consumer."""
-        source = taken.message.source
-        ticket = self._in_order.begin((taken.message.topic, source.partition), taken.acknowledge)
+        topic, source = taken.message.topic, taken.message.source
+        attempt = self.attempts.of(topic, source.partition, source.offset)
+        ticket = self._in_order.begin((topic, source.partition), taken.acknowledge)
         self._metrics.unacknowledged.set(self._in_order.pending)
-        await self._pool.start(self._work(taken.message, ticket))
+        await self._pool.start(self._work(taken.message, attempt, ticket))
 
     def stop_retrying(self) -> None:
         """The process is to end: what can't be sent now is left unacknowledged, for the next worker."""
@@ -95,21 +116,20 @@ class QueryWorker:
         """End whatever runs, unanswered and unacknowledged; returns how many."""
         return self._pool.cancel()
 
-    async def _work(self, message: QueryMessage, ticket: Ticket[tuple[str, int], Callable[[], object]]) -> None:
+    async def _work(self, message: QueryMessage, attempt: int, ticket: Ticket[tuple[str, int], Callable[[], object]]) -> None:
         with self._metrics.in_flight.track_inprogress():
-            is_done = await self._conclude(message)
+            is_done = await self._conclude(message, attempt)
         if not is_done:
             return
         for acknowledge in self._in_order.finish(ticket):
             acknowledge()
         self._metrics.unacknowledged.set(self._in_order.pending)
 
-    async def _conclude(self, message: QueryMessage) -> bool:
+    async def _conclude(self, message: QueryMessage, attempt: int) -> bool:
         """Everything that `message` asks for is said, and the broker has it. False: the process ends before that."""
         outcome = read(message, self._topics, self._now_ms())
         if isinstance(outcome, Asked):
-            final = await self._pipeline.answer(outcome.request, self._deadline(outcome.request))
-            return await self._reply(final, outcome.reply_to)
+            return await self._answer(outcome, attempt)
         letter, answer = outcome.dead_letter, outcome.answer
         if letter is not None:
             self._metrics.dead_letters.labels(letter.reason).inc()
@@ -121,7 +141,40 @@ class QueryWorker:
         if answer is None:
             return True
         self._metrics.answered(answer, 0.0, {})
-        return await self._reply(answer.model_copy(update={"answered_at": from_ms(self._now_ms())}), outcome.reply_to)
+        place = {"attempt": attempt, "answered_at": from_ms(self._now_ms())}
+        return await self._reply(answer.model_copy(update=place), outcome.reply_to)
+
+    async def _answer(self, asked: Asked, attempt: int) -> bool:
+        """Deltas while the answer is made, then the final event."""
+        deadline = self._deadline(asked.request)
+        deltas = DeltaSender(
+            lambda delta: self._send(Outgoing(asked.reply_to, delta.query_id.encode(), delta.to_bytes())), attempt
+        )
+        try:
+            request = await self._signed(asked.request)
+        except Rejected as exc:
+            final = AnswerEvent(query_id=asked.request.query_id, outcome="rejected", error=exc.detail, reason=exc.reason)
+            self._metrics.answered(final, 0.0, {})
+        except Retryable as exc:
+            final = AnswerEvent(query_id=asked.request.query_id, outcome="failed", error=str(exc), reason="unavailable")
+            self._metrics.answered(final, 0.0, {})
+        else:
+            final = await self._pipeline.answer(request, deadline, deltas)
+        await deltas.finish(DELTA_GRACE_S)
+        return await self._reply(deltas.numbered(final), asked.reply_to)
+
+    async def _send_delta(self, topic: str, delta: AnswerEvent) -> None:
+        await self._send(Outgoing(topic, delta.query_id.encode(), delta.to_bytes()))
+
+    async def _signed(self, request: QueryRequest) -> QueryRequest:
+        """The request with whom its token names, where it carries one or must. Raises: Rejected, Retryable."""
+        is_demanded = self._settings.auth.require_signed_queries
+        if request.token is None and not is_demanded:
+            return request
+        if request.token is None or self._signatures is None:
+            reason = "token_missing" if request.token is None else "tokens_not_configured"
+            raise Rejected(reason, _TOKEN_PROBLEMS[reason])
+        return request.model_copy(update={"principals": await self._signatures.principals(request.token), "token": None})
 
     def _deadline(self, request: QueryRequest) -> Deadline:
         seconds = self._settings.query.deadline_s
@@ -137,7 +190,15 @@ class QueryWorker:
                 return True
         except Rejected as exc:
             _log.error("answer_refused", topic=topic, query_id=answer.query_id, reason=exc.reason, detail=exc.detail)
-            answer = AnswerEvent(query_id=answer.query_id, outcome="failed", error=exc.detail, reason=exc.reason)
+            problem = {
+                "outcome": "failed",
+                "error": exc.detail,
+                "reason": exc.reason,
+                "text": "",
+                "citations": (),
+                "explanation": None,
+            }
+            answer = answer.model_copy(update=problem)
         if self._is_stopping:
             return False
         return await self._deliver(Outgoing(self._topics.default, key, answer.to_bytes()))

@@ -24,7 +24,7 @@ from flows.ingest.runtime import IngestRuntime, Parts
 from query_api.answer import ExtractiveAnswerer
 from query_api.health import start_health
 from query_api.metrics import QueryMetrics
-from query_api.pipeline import AnswerPipeline
+from query_api.pipeline import AnswerPipeline, PipelineParts
 from query_api.retrieval import Retriever
 from query_api.serving import run
 from query_api.stopping import StopSignal
@@ -163,7 +163,7 @@ class QueryService:
         ProcessCollector(registry=self._registry)
         self._metrics = QueryMetrics(self._registry)
         self._retriever = Retriever(settings, self._store, lambda: self.view.keyword, self._embedder)
-        self.pipeline = AnswerPipeline(settings, self.view, self._retriever, ExtractiveAnswerer(), self._metrics)
+        self.pipeline = AnswerPipeline(settings, PipelineParts(self.view, self._retriever, ExtractiveAnswerer()), self._metrics)
         self._stop = StopSignal()
         self._started = threading.Event()
         self._ended = threading.Event()

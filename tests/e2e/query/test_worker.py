@@ -273,7 +273,9 @@ def test_a_kill_loses_no_query(kafka: Broker) -> None:
         wait_until(kafka.has_answers(ids), within_s=SESSION_TIMEOUT_S + 30, what="all answers")
         assert second.terminate() == 0
     assert {event.text for event in kafka.answers["slow"]} == {"second"}
-    assert all(event.attempt == 1 for events in kafka.answers.values() for event in events)
+    # Whoever was answered twice can tell which came later; a single attempt is never numbered like another one.
+    for events in kafka.answers.values():
+        assert [event.attempt for event in events] == sorted({event.attempt for event in events})
 
 
 def test_through_faust_costs_milliseconds(kafka: Broker) -> None:

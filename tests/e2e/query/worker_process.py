@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry
 from connectors.kafka.link import KafkaLink
 from query_api.deadline import Deadline
 from query_api.metrics import QueryMetrics
+from query_api.query import Listen
 from query_api.serving import run
 from query_api.stopping import StopSignal
 from schemas.queries import AnswerEvent, QueryRequest
@@ -31,7 +32,7 @@ class NamedPipeline:
         self._delay_s = delay_s
         self._hangs = hangs
 
-    async def answer(self, request: QueryRequest, deadline: Deadline) -> AnswerEvent:
+    async def answer(self, request: QueryRequest, deadline: Deadline, listen: Listen | None = None) -> AnswerEvent:
         await asyncio.sleep(3_600 if self._hangs and request.question == "hang" else self._delay_s)
         return AnswerEvent(query_id=request.query_id, outcome="answered", text=self.name)
 

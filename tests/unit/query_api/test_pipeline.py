@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from query_api.answer import Draft, ExtractiveAnswerer, Passage
+from query_api.answer import Asking, Draft, Emit, ExtractiveAnswerer, GenerationFailed
 from query_api.deadline import Deadline
+from query_api.events import STATIC_TEXT
 from schemas.acl import OPERATOR, PUBLIC
 from schemas.errors import Retryable
 from schemas.floors import DeleteFloor, Floor
@@ -192,8 +194,8 @@ class Interrupted(ExtractiveAnswerer):
         self.world: World | None = None
         self.happening: Callable[[World, int], None] = lambda _world, _call: None
 
-    async def answer(self, question: str, passages: Sequence[Passage], deadline: Deadline) -> Draft:
-        draft = await super().answer(question, passages, deadline)
+    async def answer(self, asking: Asking, deadline: Deadline, emit: Emit) -> Draft:
+        draft = await super().answer(asking, deadline, emit)
         self.calls += 1
         if self.calls <= self.times and self.world is not None:
             self.happening(self.world, self.calls)
@@ -283,7 +285,7 @@ def test_beyond_the_access_lag_only_documents_for_everyone(tmp_path: Path) -> No
 def test_an_expired_request_is_not_worked_on(world: World) -> None:
     """A deadline that has passed: `expired`, and no store was asked."""
     event = world.ask(QUESTION, deadline_s=0)
-    assert (event.outcome, event.mode) == ("expired", None)
+    assert (event.outcome, event.mode) == ("expired", "static")
     assert world.vectors.limits == []
 
 
@@ -316,8 +318,8 @@ def test_a_defect_is_an_answer_too(tmp_path: Path) -> None:
     """An unexpected exception in a step ends in a `failed` event without its details."""
 
     class Broken(ExtractiveAnswerer):
-        async def answer(self, question: str, passages: Sequence[Passage], deadline: Deadline) -> Draft:
-            raise RuntimeError(question)
+        async def answer(self, asking: Asking, deadline: Deadline, emit: Emit) -> Draft:
+            raise RuntimeError(asking.question)
 
     world = World(tmp_path, Broken())
     world.upsert("pin", 1, PIN)
@@ -325,3 +327,134 @@ def test_a_defect_is_an_answer_too(tmp_path: Path) -> None:
     assert (event.outcome, event.reason) == ("failed", "internal_error")
     assert QUESTION not in (event.error or "")
     world.close()
+
+
+# -- the voice: pieces, attempts, models that fail
+
+
+class Scripted(ExtractiveAnswerer):
+    """Says the pieces it is told to, one attempt after the other; an exception among them is raised."""
+
+    def __init__(self, *attempts: list[str | Exception]) -> None:
+        self.attempts = list(attempts)
+        self.between: Callable[[], object] = lambda: None
+
+    async def answer(self, asking: Asking, deadline: Deadline, emit: Emit) -> Draft:
+        said = ""
+        for piece in self.attempts.pop(0):
+            if isinstance(piece, Exception):
+                raise piece
+            await emit(piece)
+            said += piece
+            self.between()
+        return Draft(said, tuple(passage.citation(n) for n, passage in enumerate(asking.passages, start=1)))
+
+
+def said(world: World) -> list[tuple[int, int, str]]:
+    return [(delta.attempt, delta.seq, delta.delta) for delta in world.deltas]
+
+
+def test_deltas_come_numbered_and_the_final_event_holds_all(tmp_path: Path) -> None:
+    """The pieces joined are the text of the final event, which comes after them."""
+    world = World(tmp_path, Scripted(["At a cash ", "machine. [1]"]))
+    world.upsert("pin", 1, PIN)
+    event = world.ask(QUESTION)
+    assert said(world) == [(1, 0, "At a cash "), (1, 1, "machine. [1]")]
+    assert (event.text, event.kind, event.attempt, event.seq) == ("At a cash machine. [1]", "final", 1, 2)
+    world.close()
+
+
+def test_revoked_before_the_first_byte_nothing_of_it_is_said(tmp_path: Path) -> None:
+    """Access goes between the check and the model's first token: not one piece leaves, and the other document answers."""
+    answerer = Scripted(["From the secret. "], ["From the other. "])
+    world = World(tmp_path, answerer)
+    world.upsert("pin", 1, PIN)
+    world.upsert("other", 1, "A card PIN is four digits; ask support how to change it.")
+    select = answerer.select
+
+    def revoking(question: str, passages: list) -> list:  # type: ignore[type-arg]
+        chosen = select(question, passages)
+        answerer.select = select  # type: ignore[method-assign]
+        world.access("pin", 2, ("group:hr",))
+        return chosen
+
+    answerer.select = revoking  # type: ignore[assignment,method-assign]
+    event = world.ask(QUESTION)
+    assert said(world) == [(1, 0, "From the other. ")]
+    assert cited(event) == [("other", 1)]
+    world.close()
+
+
+def test_withdrawn_while_speaking_a_new_attempt_voids_what_was_said(tmp_path: Path) -> None:
+    """A delete in the middle of the stream: the rest is of attempt 2, and the final event too."""
+    answerer = Scripted(["Old ", "text."], ["New text."])
+    world = World(tmp_path, answerer)
+    world.upsert("pin", 1, PIN)
+    world.upsert("other", 1, "A card PIN is four digits; ask support how to change it.")
+    world.on_delta = lambda delta: world.delete("pin", 2) if delta.delta == "Old " else None
+    event = world.ask(QUESTION)
+    assert said(world)[-1] == (2, 0, "New text.")
+    assert (event.attempt, event.text, event.outcome) == (2, "New text.", "answered")
+    assert cited(event) == [("other", 1)]
+    world.close()
+
+
+def test_a_model_that_fails_gives_the_static_message_with_the_passages(tmp_path: Path) -> None:
+    """Nobody is told `I don't know` for a model's failure."""
+    world = World(tmp_path, Scripted([GenerationFailed("model_unavailable", "connection refused")]))
+    world.upsert("pin", 1, PIN)
+    event = world.ask(QUESTION)
+    assert (event.outcome, event.mode, event.degraded) == ("answered", "static", ("model_unavailable",))
+    assert event.text.startswith(STATIC_TEXT)
+    assert cited(event) == [("pin", 1)]
+    world.close()
+
+
+def test_a_stream_that_breaks_off_is_taken_back(tmp_path: Path) -> None:
+    """Half an answer is never left standing: the final event is of a new attempt."""
+    world = World(tmp_path, Scripted(["You can ", GenerationFailed("model_interrupted", "reset")]))
+    world.upsert("pin", 1, PIN)
+    event = world.ask(QUESTION)
+    assert said(world) == [(1, 0, "You can ")]
+    assert (event.attempt, event.mode, event.degraded) == (2, "static", ("model_interrupted",))
+    world.close()
+
+
+def test_a_model_that_hangs_leaves_time_to_say_so(tmp_path: Path) -> None:
+    """The static message comes before the deadline does."""
+
+    class Hanging(ExtractiveAnswerer):
+        async def answer(self, asking: Asking, deadline: Deadline, emit: Emit) -> Draft:
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    world = World(tmp_path, Hanging())
+    world.upsert("pin", 1, PIN)
+    event = world.ask(QUESTION, deadline_s=0.6)
+    assert (event.mode, event.degraded) == ("static", ("model_timeout",))
+    assert (event.took_ms or 1e9) < 600
+    world.close()
+
+
+def test_the_unknown_sentence_of_a_model_is_unknown(tmp_path: Path) -> None:
+    """A model that finds the passages wanting is taken at its word."""
+    world = World(tmp_path, Scripted([UNKNOWN_ANSWER]))
+    world.upsert("pin", 1, PIN)
+    event = world.ask(QUESTION)
+    assert (event.outcome, event.text, event.citations) == ("unknown", UNKNOWN_ANSWER, ())
+    world.close()
+
+
+def test_who_wants_no_stream_gets_the_final_event_alone(world: World) -> None:
+    """`stream: false`."""
+    world.upsert("pin", 1, PIN)
+    assert world.ask(QUESTION, stream=False).text == f"{PIN} [1]"
+    assert world.deltas == []
+
+
+def test_every_event_says_mode_and_freshness(world: World) -> None:
+    """Refusals and expiries too: who asks can always tell how old the view is."""
+    for over in ({"indexes": ("hr",)}, {"deadline_s": 0}, {}):
+        event = world.ask(QUESTION, **over)
+        assert event.mode is not None
+        assert event.as_of is not None

@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 from query_api.deadline import Deadline
 from query_api.messages import QueryMessage
 from query_api.metrics import QueryMetrics
+from query_api.query import Listen
 from query_api.worker import Outgoing, QueryWorker, Taken
 from schemas.dead_letters import DeadLetter
 from schemas.errors import Rejected, Retryable
@@ -36,7 +37,7 @@ class Bench:
         self.registry = CollectorRegistry()
         self.worker = QueryWorker(self.settings, self, self.send, QueryMetrics(self.registry), lambda: 1_000_000)
 
-    async def answer(self, request: QueryRequest, deadline: Deadline) -> AnswerEvent:
+    async def answer(self, request: QueryRequest, deadline: Deadline, listen: Listen | None = None) -> AnswerEvent:
         self.working.append(request.query_id)
         self.deadlines[request.query_id] = deadline.remaining_s
         if request.query_id in self.gates:

@@ -19,7 +19,7 @@ from connectors.milvus.port import Vector
 from query_api.answer import Answerer, ExtractiveAnswerer
 from query_api.deadline import Deadline
 from query_api.metrics import QueryMetrics
-from query_api.pipeline import AnswerPipeline
+from query_api.pipeline import AnswerPipeline, PipelineParts
 from query_api.retrieval import Retriever
 from query_api.view import IndexView
 from schemas.acl import PUBLIC, AllowList
@@ -84,12 +84,13 @@ class World:
         self.embedder = HashingEmbedder(DIMENSION)
         self.writer = Writer(0)
         self.wall_ms = ALL_YEARS_MS
+        self.deltas: list[AnswerEvent] = []
+        self.on_delta: Callable[[AnswerEvent], object] = lambda _: None
         self.view = IndexView(self.settings, self.log, open_keyword=lambda _folder, _stamp: self.keywords)
         self.retriever = Retriever(self.settings, self.vectors, lambda: self.view.keyword, self.embedder)
         self.metrics = QueryMetrics(CollectorRegistry())
-        self.pipeline = AnswerPipeline(
-            self.settings, self.view, self.retriever, answerer or ExtractiveAnswerer(), self.metrics, lambda: self.wall_ms
-        )
+        parts = PipelineParts(self.view, self.retriever, answerer or ExtractiveAnswerer())
+        self.pipeline = AnswerPipeline(self.settings, parts, self.metrics, lambda: self.wall_ms)
         self.view.start()
         wait_until(lambda: self.view.ready().is_ready, within_s=10, what="the empty view")
 
@@ -152,7 +153,12 @@ class World:
 
     def ask(self, question: str, *principals: str, deadline_s: float = 5.0, **over: Any) -> AnswerEvent:
         request = QueryRequest(query_id="q", question=question, principals=principals, explain=True, **over)
-        return run(self.pipeline.answer(request, Deadline.after(deadline_s)))
+        self.deltas = []
+        return run(self.pipeline.answer(request, Deadline.after(deadline_s), self._listen))
+
+    async def _listen(self, delta: AnswerEvent) -> None:
+        self.deltas.append(delta)
+        self.on_delta(delta)
 
 
 def run(work: Coroutine[Any, Any, AnswerEvent]) -> AnswerEvent:

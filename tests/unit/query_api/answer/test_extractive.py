@@ -6,7 +6,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from query_api.answer import ExtractiveAnswerer
+from query_api.answer import Asking, Draft, ExtractiveAnswerer
 from query_api.answer.extractive import extract
 from query_api.answer.sentences import sentences
 from query_api.deadline import Deadline
@@ -42,13 +42,19 @@ def test_the_same_said_twice_is_said_once() -> None:
 
 def test_passages_of_code_only_say_nothing() -> None:
     """No sentence, no draft."""
-    assert extract("how to delete", [passage("```\nrm -rf\n```")]) == ("", ())
+    assert extract("how to delete", [passage("```\nrm -rf\n```")]) == Draft("", ())
 
 
 def test_answerer_is_the_pure_function() -> None:
-    """The adapter adds nothing of its own."""
-    answered = asyncio.run(ExtractiveAnswerer().answer("How do I change my PIN?", [PIN], Deadline.after(1)))
+    """The adapter adds nothing of its own; what it says piece by piece is the draft's text."""
+    said: list[str] = []
+
+    async def emit(piece: str) -> None:
+        said.append(piece)
+
+    answered = asyncio.run(ExtractiveAnswerer().answer(Asking("How do I change my PIN?", [PIN]), Deadline.after(1), emit))
     assert answered == extract("How do I change my PIN?", [PIN])
+    assert "".join(said) == answered.text
 
 
 @given(st.text(max_size=50), st.lists(st.text(max_size=200), min_size=1, max_size=4))
