@@ -256,8 +256,8 @@ class CanarySettings(Section):
 
     interval_s: Annotated[float, Field(ge=0, le=3600)] = Field(
         0.0,
-        description="Mean time between two changes; 0: off. Each is an event in the log (and in every replay of it) and an embedding "
-        "of one word; 10 is a good value. The query worker then needs Write on the documents' topic.",
+        description="Mean time between two changes; 0: off. Each is an event in the log (and in every replay of it) and an "
+        "embedding of one word; 10 is a good value. The query worker then needs Write on the documents' topic.",
     )
     index: IndexName = Field(
         DEFAULT_INDEX, description="Index that its documents belong to; nobody but the operator may read them."
