@@ -1,0 +1,106 @@
+"""Follows `rag.feedback` in a thread: a thumbs-down of whoever asked takes the answer out of the cache and keeps it out."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Final, Protocol
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter
+
+from connectors.kafka import Record
+from query_api.feedback.asked import AskedLog, Unmatched
+from schemas.errors import DataLoss, RagError, Rejected, Retryable
+from schemas.feedback import Feedback
+from schemas.wire import parse
+
+POLL_S: Final = 0.25
+AGAIN_AFTER_S: Final = 1.0
+
+_log = structlog.get_logger(__name__)
+
+
+class Follower(Protocol):
+    """What is needed of `connectors.kafka.TopicFollower`."""
+
+    def poll(self, timeout_s: float) -> list[Record]: ...
+
+    def close(self) -> None: ...
+
+
+OpenFollower = Callable[[], Follower]
+"""Opens a follower at the topic's end of now. Raises: Retryable, while Kafka is away."""
+
+
+class FeedbackMetrics:
+    """One per process; names start with `rag_query_feedback`."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.feedback = Counter("rag_query_feedback", "Feedback by what became of it.", ["outcome"], registry=registry)
+
+
+class FeedbackReader:
+    """Every worker has one, outside any group, from the topic's end on: earlier feedback is in the shared bars already."""
+
+    def __init__(
+        self, open_follower: OpenFollower, asked: AskedLog, bar: Callable[[str], None], metrics: FeedbackMetrics
+    ) -> None:
+        self._open = open_follower
+        self._asked = asked
+        self._bar = bar
+        self._metrics = metrics
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="feedback", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends within a poll. Never raises; may be called again."""
+        self._stopped.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def take(self, raw: bytes | None) -> str:
+        """What became of one message; counted under the same word."""
+        outcome = self._judge(raw)
+        self._metrics.feedback.labels(outcome).inc()
+        return outcome
+
+    def _judge(self, raw: bytes | None) -> str:
+        if raw is None:
+            return "undecodable"
+        try:
+            feedback = parse(Feedback, raw)
+        except Rejected:
+            return "undecodable"
+        found = self._asked.find(feedback.query_id, feedback.principal)
+        if isinstance(found, Unmatched):
+            return found.value
+        if feedback.rating == "up":
+            return "up"
+        if found.entry_id is None:
+            return "down_not_cached"
+        self._bar(found.entry_id)
+        return "down"
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                self._follow()
+            except (Retryable, DataLoss) as exc:
+                _log.warning("feedback is not read; trying again", cause=str(exc))
+            except RagError as exc:
+                _log.error("feedback is not read any more", cause=str(exc))
+                return
+            self._stopped.wait(AGAIN_AFTER_S)
+
+    def _follow(self) -> None:
+        follower = self._open()
+        try:
+            while not self._stopped.is_set():
+                for record in follower.poll(POLL_S):
+                    self.take(record.value)
+        finally:
+            follower.close()

@@ -1,0 +1,113 @@
+"""Final events by (principals, query_id, request), with the evidence they rest on: access is looked at again each time."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Final, NamedTuple
+
+import orjson
+
+from connectors.redis import ExpiringStore
+from query_api.cache.evidence import Evidence
+from schemas.errors import Rejected
+from schemas.queries import AnswerEvent, QueryRequest
+
+MAX_BYTES: Final = 1_048_576
+"""A larger answer is made again instead."""
+KEPT: Final = frozenset({"answered", "unknown"})
+"""Outcomes that stay. A failure may pass, and a rejection costs nothing."""
+NOT_THE_SAME_REQUEST: Final = {"deadline", "token", "stream"}
+"""How long one waits, how one proves who one is, and how the answer is delivered are not what is asked."""
+
+
+class Repeated(NamedTuple):
+    """A final event, and every passage of its prompt."""
+
+    event: AnswerEvent
+    evidence: tuple[Evidence, ...]
+
+
+class Repeats:
+    """Remembers final events for `ttl_s`. One event loop; the store may be shared by many workers.
+
+    Used as
+
+        async with repeats.turn(request):
+            known = await repeats.recall(request)
+            … check that `known.evidence` stands, else answer and `await repeats.remember(…)`
+    """
+
+    def __init__(self, store: ExpiringStore, ttl_s: float, count: Callable[[str], None] = lambda _: None) -> None:
+        """`count` is told of `repeated`, `undecodable`, `too_large`."""
+        self._store = store
+        self._ttl_s = ttl_s
+        self._count = count
+        self._turns: dict[str, tuple[asyncio.Lock, list[None]]] = {}
+
+    @asynccontextmanager
+    async def turn(self, request: QueryRequest) -> AsyncIterator[None]:
+        """One at a time for the same request in this worker: the second waits for the first."""
+        key = key_of(request)
+        lock, users = self._turns.setdefault(key, (asyncio.Lock(), []))
+        users.append(None)
+        try:
+            async with lock:
+                yield
+        finally:
+            users.pop()
+            if not users:
+                del self._turns[key]
+
+    async def recall(self, request: QueryRequest) -> Repeated | None:
+        """What this very request was answered before. The caller checks that the evidence stands for it still."""
+        raw = await asyncio.to_thread(self._store.get, key_of(request))
+        if raw is None:
+            return None
+        try:
+            found = from_bytes(raw)
+        except ValueError:
+            self._count("undecodable")
+            return None
+        self._count("repeated")
+        return found
+
+    async def remember(self, request: QueryRequest, event: AnswerEvent, evidence: tuple[Evidence, ...]) -> None:
+        """Keep a final event that rests on `evidence`; outcomes that may pass are not kept."""
+        if event.kind != "final" or event.outcome not in KEPT:
+            return
+        raw = to_bytes(Repeated(event, evidence))
+        if len(raw) > MAX_BYTES:
+            self._count("too_large")
+            return
+        await asyncio.to_thread(self._store.put, key_of(request), raw, self._ttl_s)
+
+
+def key_of(request: QueryRequest) -> str:
+    """Equal for the same request of the same caller. A digest: it tells nothing of either."""
+    asked = request.model_dump(mode="json", exclude={"principals", *NOT_THE_SAME_REQUEST})
+    parts = [sorted(set(request.principals)), request.query_id, asked]
+    return hashlib.sha256(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def to_bytes(repeated: Repeated) -> bytes:
+    """JSON."""
+    event = base64.b64encode(repeated.event.to_bytes()).decode()
+    return orjson.dumps({"format": 1, "event": event, "evidence": [one.to_wire() for one in repeated.evidence]})
+
+
+def from_bytes(raw: bytes) -> Repeated:
+    """Raises: ValueError, for what `to_bytes` of this release did not make."""
+    try:
+        wire = orjson.loads(raw)
+        if wire["format"] != 1:
+            msg = "of another release"
+            raise ValueError(msg)
+        event = AnswerEvent.from_bytes(base64.b64decode(wire["event"], validate=True))
+        return Repeated(event, tuple(Evidence.from_wire(one) for one in wire["evidence"]))
+    except (KeyError, TypeError, Rejected) as exc:
+        msg = "not a remembered event"
+        raise ValueError(msg) from exc
