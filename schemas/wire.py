@@ -17,6 +17,8 @@ MAX_VERSION: Final = 2**53 - 1
 """Versions stay exact in every producer's language: JSON numbers are doubles in many of them."""
 MAX_DOC_ID_LENGTH: Final = 512
 DEFAULT_INDEX: Final = "docs"
+INDEX_PATTERN: Final = r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$"
+MAX_INDEX_NAME: Final = 48
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -56,6 +58,11 @@ def at_most(limit: int) -> BeforeValidator:
     return BeforeValidator(check)
 
 
+def is_index_name(name: str) -> bool:
+    """Whether an index may be called `name`."""
+    return len(name) <= MAX_INDEX_NAME and re.fullmatch(INDEX_PATTERN.removesuffix("$"), name) is not None
+
+
 def to_ms(moment: datetime) -> int:
     """Milliseconds since the epoch, rounded down."""
     return int((moment - _EPOCH) // timedelta(milliseconds=1))
@@ -72,7 +79,7 @@ Line = Annotated[str, ONE_LINE]
 Text = str
 """Any text; unpaired surrogates are refused by pydantic."""
 DocId = Annotated[str, Field(min_length=1, max_length=MAX_DOC_ID_LENGTH), ONE_LINE]
-IndexName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", max_length=48)]
+IndexName = Annotated[str, Field(pattern=INDEX_PATTERN, max_length=MAX_INDEX_NAME)]
 Version = Annotated[int, Field(ge=0, le=MAX_VERSION, strict=True)]
 Principal = Annotated[str, Field(pattern=PRINCIPAL_PATTERN, max_length=MAX_PRINCIPAL_LENGTH)]
 Acl = Annotated[tuple[Principal, ...], Field(max_length=MAX_ALLOW_LIST), at_most(MAX_ALLOW_LIST), AfterValidator(allow_list)]
