@@ -6,8 +6,6 @@ What they return are candidates; whether they may be shown is decided on the vie
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
@@ -19,6 +17,7 @@ from connectors.embedding.port import Embedder, Vector
 from connectors.keyword.port import KeywordHit, KeywordIndex
 from connectors.milvus.port import Hit, VectorStore
 from query_api.deadline import Deadline
+from query_api.questions import QuestionVectors
 from schemas.acl import OPERATOR, Principals
 from schemas.errors import Retryable
 from schemas.index import DocKey
@@ -26,9 +25,9 @@ from schemas.settings import Settings
 
 SHARE_OF_DEADLINE: Final = 0.7
 """What an arm may take of the remaining time: the rest is for making an answer of what the other one found."""
-EMBEDDING_THREADS: Final = 2
+SHARE_FOR_EMBEDDING: Final = 0.4
+"""What a question's vector may take of it: without one it is routed by its words, and searched by keywords."""
 KEYWORD_THREADS: Final = 4
-CACHED_QUESTIONS: Final = 4096
 
 T = TypeVar("T")
 
@@ -89,20 +88,23 @@ class Retriever:
         self._settings = settings
         self._vectors = vectors
         self._keyword = keyword
-        self._questions = QuestionVectors(embedder)
+        self._questions = QuestionVectors(embedder, settings.query.embed_wait_ms / 1000)
         searching = settings.query.concurrency * 2
         self._vector_threads = ThreadPoolExecutor(searching, thread_name_prefix="vector")
         self._keyword_threads = ThreadPoolExecutor(KEYWORD_THREADS, thread_name_prefix="keyword")
-        self._embedding_threads = ThreadPoolExecutor(EMBEDDING_THREADS, thread_name_prefix="embed")
 
     def close(self) -> None:
-        for threads in (self._vector_threads, self._keyword_threads, self._embedding_threads):
+        self._questions.close()
+        for threads in (self._vector_threads, self._keyword_threads):
             threads.shutdown(wait=False, cancel_futures=True)
 
     async def vector_of(self, question: str, deadline: Deadline) -> Vector | None:
-        """The question's vector, for routing and the answer cache; None where the encoder fails or is late. Never raises."""
+        """The question's vector; None where the encoder failed or is late. Never raises but CancelledError.
+
+        The same that `retrieve` searches with: who asks for it first has it made, the others get it from memory.
+        """
         try:
-            return await self._vector_of(question, Deadline.after(deadline.remaining_s * SHARE_OF_DEADLINE, deadline.clock))
+            return await self._questions.vector_of(question, deadline.remaining_s * SHARE_FOR_EMBEDDING)
         except Exception as exc:
             _problem("embedding", exc)
             return None
@@ -153,7 +155,7 @@ class Retriever:
     async def _vector_arm(self, search: Search, nearest: Callable[[Vector, str, float], list[Hit]], deadline: Deadline) -> Arm:
         began = perf_counter()
         try:
-            vector = await self._vector_of(search.question, deadline)
+            vector = await self._questions.vector_of(search.question, deadline.remaining_s)
             searches = [self._search_index(nearest, vector, index, deadline) for index in search.indexes]
             by_index = dict(zip(search.indexes, await asyncio.gather(*searches), strict=True))
         except Exception as exc:
@@ -182,41 +184,9 @@ class Retriever:
             return Arm("keyword", (), _ms_since(began), _problem("keyword search", exc))
         return Arm("keyword", [Found(hit.row_id, hit.key, hit.score) for hit in hits], _ms_since(began))
 
-    async def _vector_of(self, question: str, deadline: Deadline) -> Vector:
-        known = self._questions.known(question)
-        if known is not None:
-            return known
-        return await self._within(self._embedding_threads, deadline.remaining_s, lambda: self._questions.encode(question))
-
     @staticmethod
     async def _within(threads: ThreadPoolExecutor, timeout_s: float, call: Callable[[], T]) -> T:
         return await asyncio.wait_for(asyncio.get_running_loop().run_in_executor(threads, call), timeout_s)
-
-
-class QuestionVectors:
-    """Vectors of recent questions. Thread-safe."""
-
-    def __init__(self, embedder: Embedder, size: int = CACHED_QUESTIONS) -> None:
-        self._embedder = embedder
-        self._size = size
-        self._lock = threading.Lock()
-        self._vectors: OrderedDict[str, Vector] = OrderedDict()
-
-    def known(self, question: str) -> Vector | None:
-        with self._lock:
-            vector = self._vectors.get(question)
-            if vector is not None:
-                self._vectors.move_to_end(question)
-            return vector
-
-    def encode(self, question: str) -> Vector:
-        """Its vector, made now. Blocks."""
-        vector = self._embedder.encode_query(question)
-        with self._lock:
-            self._vectors[question] = vector
-            if len(self._vectors) > self._size:
-                self._vectors.popitem(last=False)
-        return vector
 
 
 def _problem(what: str, exc: Exception) -> str:

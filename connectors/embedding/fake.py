@@ -53,6 +53,10 @@ class HashingEmbedder:
         vector: Vector = self.encode([text])[0]
         return vector
 
+    def encode_queries(self, texts: Sequence[str]) -> Matrix:
+        """Return one row a question."""
+        return self.encode(texts)
+
     def close(self) -> None:
         """Nothing to free."""
 

@@ -42,9 +42,15 @@ class ModelEmbedder:
         return matrix
 
     def encode_query(self, text: str) -> Vector:
-        batch = self._tokens.pad(self._tokens.ids([text], prefix=self._query_prefix))
-        vector: Vector = self._engine.embed_query(batch)[0]
+        vector: Vector = self.encode_queries([text])[0]
         return vector
+
+    def encode_queries(self, texts: Sequence[str]) -> Matrix:
+        matrix = np.empty((len(texts), self.dimension), np.float32)
+        ids = self._tokens.ids(texts, prefix=self._query_prefix)
+        for batch in plan_batches([len(text) for text in ids], self._max_batch, self._engine.max_tokens_per_batch):
+            matrix[batch] = self._engine.embed_query(self._tokens.pad([ids[position] for position in batch]))
+        return matrix
 
     def close(self) -> None:
         self._engine.close()

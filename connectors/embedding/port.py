@@ -21,8 +21,8 @@ MIN_COSINE: Final = 0.999
 class Embedder(Protocol):
     """Turns texts into vectors of length 1. Safe to use from several threads at once.
 
-    `encode` is for many texts: calls of several threads take turns. `encode_query` doesn't stand in that line: it is worked on
-    beside a running `encode`.
+    `encode` is for many texts: calls of several threads take turns. `encode_query` and `encode_queries` don't stand in that line:
+    they are worked on beside a running `encode`.
 
     Errors: after a successful start nothing is expected to fail but the machine (out of memory), which is raised untouched.
     `close` may be called once, by whoever created the embedder, when no call is running; skipping it leaks nothing but memory.
@@ -60,6 +60,10 @@ class Embedder(Protocol):
 
     def encode_query(self, text: str) -> Vector:
         """Return the vector of a question. Blocks, but doesn't wait for a running `encode`."""
+        ...
+
+    def encode_queries(self, texts: Sequence[str]) -> Matrix:
+        """Return one row a question, in order. As `encode_query`; company changes a vector by rounding only."""
         ...
 
     def close(self) -> None:

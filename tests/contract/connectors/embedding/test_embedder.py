@@ -62,6 +62,16 @@ def test_question_finds_its_passage(embedder: Embedder) -> None:
     assert np.argmax(embedder.encode([WEATHER, CARDS, FEES]) @ question) == 1
 
 
+def test_questions_together_are_as_each_alone(embedder: Embedder) -> None:
+    """Whatever company a question has in a batch, short or long, changes its vector by rounding only."""
+    questions = ["PIN?", "How can I block my card in the app?", " ".join(["fees"] * 150), "PIN?", "Where is it?"]
+    together = embedder.encode_queries(questions)
+    alone = np.stack([embedder.encode_query(question) for question in questions])
+    assert together.shape == (len(questions), embedder.dimension)
+    assert np.min(np.sum(together * alone, axis=1)) > 0.999
+    assert embedder.encode_queries([]).shape == (0, embedder.dimension)
+
+
 def test_what_is_beyond_the_window_is_ignored(embedder: Embedder) -> None:
     """`max_tokens` is exactly what is used: one more word makes no difference, one fewer does."""
     under_text = " ".join(["card"] * (embedder.max_tokens - 1))
