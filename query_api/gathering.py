@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
-from query_api.answer import Passage
-from query_api.assembly import Reader, assemble, still_stands
+from query_api.assembly import Reader, assemble
+from query_api.cache.standing import stands
 from query_api.query import Ended, Query
 from query_api.retrieval import Retrieved, Retriever, Search
-from query_api.view import IndexView, ViewSnapshot
+from query_api.view import IndexView, ViewDocument, ViewSnapshot
 from schemas.acl import principals_of
+from schemas.filters import matches
 from schemas.index import DocKey
 from schemas.settings import Settings
 
@@ -25,6 +26,12 @@ class _Step(NamedTuple):
 
     limit: int
     rows: Mapping[str, DocKey] | None = None
+
+
+def shown_by(query: Query) -> Callable[[ViewDocument], bool]:
+    """Whether a document passes the request's own filters."""
+    filters = query.request.filters
+    return lambda document: not filters or matches(filters, document.entry.metadata)
 
 
 class Gathering:
@@ -59,10 +66,11 @@ class Gathering:
             return Reader(principals_of(()), self._now_ms())
         return Reader(query.principals, self._now_ms())
 
-    def stands(self, query: Query, passages: Sequence[Passage]) -> bool:
-        """Whether all of `passages` may be shown still, on a fresh snapshot."""
+    def stands(self, query: Query) -> bool:
+        """Whether what the answer rests on may be shown still, as it was shown, on a fresh snapshot."""
         with query.timings.step("look_again"), self._view.snapshot() as snapshot:
-            return still_stands(snapshot, self.reader(query), passages)
+            reader = self.reader(query)
+            return stands(snapshot, reader.principals, reader.now_ms, query.rests_on, shown_by(query))
 
     async def _fetch(self, query: Query, step: _Step) -> Retrieved:
         reader = self.reader(query)

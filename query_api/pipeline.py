@@ -17,11 +17,13 @@ import structlog
 
 from connectors.embedding.port import Vector
 from query_api.answer import Answerer, Asking, Draft, GenerationFailed, assess
+from query_api.cache import evidence_of_all
 from query_api.deadline import Deadline
 from query_api.events import answered, failure, final_event, static_draft, unknown
 from query_api.gathering import Gathering
 from query_api.metrics import QueryMetrics
 from query_api.query import Ended, EvidenceWithdrawn, Listen, Query
+from query_api.recollection import Memory, Recollection
 from query_api.retrieval import Retriever
 from query_api.speech import Speech
 from query_api.view import IndexView
@@ -66,14 +68,6 @@ class Conversations(Protocol):
     async def condense(self, messages: tuple[Message, ...], deadline: Deadline) -> tuple[str, SearchedAs | None]: ...
 
 
-class Recollection(Protocol):
-    """Answers that were made before, and those being made right now for others."""
-
-    async def answer(self, query: Query, asking: Asking, deadline: Deadline, speech: Speech) -> Draft:
-        """A remembered draft, verified by its evidence, or a new one. Raises: GenerationFailed, EvidenceWithdrawn."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class PipelineParts:
     """What a pipeline is made of. Without routes everything is searched; without conversations the last turn stands alone."""
@@ -81,7 +75,7 @@ class PipelineParts:
     view: IndexView
     retriever: Retriever
     answerer: Answerer
-    recollection: Recollection | None = None
+    memory: Memory | None = None
     routes: Routes | None = None
     conversations: Conversations | None = None
 
@@ -100,6 +94,7 @@ class AnswerPipeline:
         self._parts = parts
         self._view = parts.view
         self._gathering = Gathering(settings, parts.view, parts.retriever, now_ms)
+        self._recollection = Recollection(settings, parts.view, self._gathering, parts.answerer, parts.memory)
         self._metrics = metrics
         self._now_ms = now_ms
 
@@ -239,6 +234,7 @@ class AnswerPipeline:
             is_supported = query.support.score >= self._settings.query.min_support
             if is_supported:
                 query.evidence = tuple(self._parts.answerer.select(query.question, query.passages[: query.request.passages]))
+                query.rests_on = evidence_of_all(query.evidence)
         return is_supported and bool(query.evidence)
 
     async def _draft(self, query: Query, speech: Speech) -> Draft:
@@ -249,7 +245,7 @@ class AnswerPipeline:
         try:
             with query.timings.step("answer"):
                 async with asyncio.timeout(until.remaining_s):
-                    draft = await self._made(query, asking, until, speech)
+                    draft = await self._recollection.answer(query, asking, until, speech)
         except TimeoutError:
             problem = "model_timeout"
         except GenerationFailed as exc:
@@ -265,11 +261,6 @@ class AnswerPipeline:
         query.mode = "static"
         return static_draft(query)
 
-    async def _made(self, query: Query, asking: Asking, until: Deadline, speech: Speech) -> Draft:
-        if self._parts.recollection is None:
-            return await self._parts.answerer.answer(asking, until, speech.say)
-        return await self._parts.recollection.answer(query, asking, until, speech)
-
     def _stands(self, query: Query) -> bool:
         """Right before the first byte and the final event: what went into the answer may be shown still."""
-        return self._gathering.stands(query, query.evidence)
+        return self._gathering.stands(query)

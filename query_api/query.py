@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from connectors.embedding.port import Vector
 from query_api.answer import Passage, Support
+from query_api.cache.evidence import Evidence
 from query_api.deadline import Deadline
 from query_api.metrics import Timings
 from query_api.retrieval import Retrieved
@@ -41,6 +42,9 @@ class Query:
         indexes: where to look, once it is routed.
         passages: what passed every check, best first.
         as_of_at: when `as_of` was taken, on the deadline's clock.
+        evidence: the passages of the prompt. rests_on: what must stand for the answer to be shown; of a remembered answer, that
+            of its own prompt.
+        entry_id: of the remembered answer that was used or made.
     """
 
     request: QueryRequest
@@ -67,11 +71,8 @@ class Query:
     invented_citations: int = 0
     entry_id: str | None = None
     evidence: tuple[Passage, ...] = ()
+    rests_on: tuple[Evidence, ...] = ()
 
     def degrade(self, reason: str) -> None:
         if reason not in self.degraded:
             self.degraded.append(reason)
-
-    def forget(self, reasons: set[str]) -> None:
-        """What an earlier attempt lacked and this one does not."""
-        self.degraded = [reason for reason in self.degraded if reason not in reasons]

@@ -21,6 +21,7 @@ from schemas.index import SourcePosition
 from schemas.queries import AnswerEvent, QueryRequest
 from schemas.settings import QuerySettings, Settings
 from schemas.wire import from_ms
+from tests.unit.query_api.world import until
 
 
 class Bench:
@@ -65,12 +66,6 @@ class Bench:
 
 def scenario(steps: Callable[[], Coroutine[Any, Any, None]]) -> None:
     asyncio.run(steps())
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110  a condition of the test's, which nothing signals
-            await asyncio.sleep(0)
 
 
 def test_acknowledged_after_the_answer_and_in_order() -> None:

@@ -17,9 +17,11 @@ from connectors.keyword.memory import MemoryKeywordIndex
 from connectors.milvus import Hit, MemoryVectorStore, Row
 from connectors.milvus.port import Vector
 from query_api.answer import Answerer, ExtractiveAnswerer
+from query_api.cache import AnswerCache, CacheMetrics, Shadows, ThresholdGuard
 from query_api.deadline import Deadline
 from query_api.metrics import QueryMetrics
 from query_api.pipeline import AnswerPipeline, PipelineParts
+from query_api.recollection import Memory
 from query_api.retrieval import Retriever
 from query_api.view import IndexView
 from schemas.acl import PUBLIC, AllowList
@@ -74,7 +76,7 @@ class BrokenKeywords(MemoryKeywordIndex):
 class World:
     """See the module."""
 
-    def __init__(self, folder: Path, answerer: Answerer | None = None, **query: Any) -> None:
+    def __init__(self, folder: Path, answerer: Answerer | None = None, *, remembers: bool = False, **query: Any) -> None:
         self.settings = Settings(data_dir=folder, query=QuerySettings(min_support=0.2, keyword_commit_s=0.01, **query))
         topics = self.settings.kafka.topics
         self.log = MemoryLog({topics.documents: 1, self.settings.index_topic: 1, topics.floors: 1})
@@ -89,7 +91,8 @@ class World:
         self.view = IndexView(self.settings, self.log, open_keyword=lambda _folder, _stamp: self.keywords)
         self.retriever = Retriever(self.settings, self.vectors, lambda: self.view.keyword, self.embedder)
         self.metrics = QueryMetrics(CollectorRegistry())
-        parts = PipelineParts(self.view, self.retriever, answerer or ExtractiveAnswerer())
+        self.memory = _memory() if remembers else None
+        parts = PipelineParts(self.view, self.retriever, answerer or ExtractiveAnswerer(), self.memory)
         self.pipeline = AnswerPipeline(self.settings, parts, self.metrics, lambda: self.wall_ms)
         self.view.start()
         wait_until(lambda: self.view.ready().is_ready, within_s=10, what="the empty view")
@@ -154,12 +157,26 @@ class World:
     def ask(self, question: str, *principals: str, deadline_s: float = 5.0, **over: Any) -> AnswerEvent:
         request = QueryRequest(query_id="q", question=question, principals=principals, explain=True, **over)
         self.deltas = []
-        return run(self.pipeline.answer(request, Deadline.after(deadline_s), self._listen))
+        return run(self.pipeline.answer(request, Deadline.after(deadline_s), self.listen))
 
-    async def _listen(self, delta: AnswerEvent) -> None:
+    async def listen(self, delta: AnswerEvent) -> None:
         self.deltas.append(delta)
         self.on_delta(delta)
 
 
+def _memory() -> Memory:
+    guard = ThresholdGuard(0.86, 0.02)
+    cache = AnswerCache(max_entries=100, ttl_s=60, barred_ttl_s=60, threshold=lambda: guard.threshold)
+    embedder = HashingEmbedder(DIMENSION)
+    return Memory(cache, Shadows(0.0, guard, CacheMetrics(CollectorRegistry()), embedder.encode_query, lambda: 1.0))
+
+
 def run(work: Coroutine[Any, Any, AnswerEvent]) -> AnswerEvent:
     return asyncio.run(work)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait on the event loop for something that nothing signals."""
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.001)

@@ -1,0 +1,159 @@
+"""Remembered answers on the path of a query: given only while everything behind them stands for this caller."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from query_api.answer import Asking, Draft, Emit, ExtractiveAnswerer
+from query_api.deadline import Deadline
+from schemas.queries import AnswerEvent, QueryRequest
+from tests.unit.query_api.world import World, until
+
+PIN = "You can change your card PIN at any cash machine."
+QUESTION = "How do I change my card PIN?"
+
+
+class Counting(ExtractiveAnswerer):
+    """Counts how often an answer was made; waits at the gate where there is one."""
+
+    def __init__(self) -> None:
+        self.made = 0
+        self.cancelled = 0
+        self.gate: asyncio.Event | None = None
+
+    async def answer(self, asking: Asking, deadline: Deadline, emit: Emit) -> Draft:
+        self.made += 1
+        try:
+            if self.gate is not None:
+                await self.gate.wait()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        return await super().answer(asking, deadline, emit)
+
+
+@pytest.fixture
+def answerer() -> Counting:
+    return Counting()
+
+
+@pytest.fixture
+def world(tmp_path: Path, answerer: Counting) -> Iterator[World]:
+    made = World(tmp_path, answerer, remembers=True)
+    yield made
+    made.close()
+
+
+def verdict(event: AnswerEvent) -> str:
+    assert event.explanation is not None
+    assert event.explanation.cache is not None
+    return event.explanation.cache.verdict
+
+
+def test_the_same_question_is_answered_from_memory(world: World, answerer: Counting) -> None:
+    """The second answer says `cached`, the same text and citations, streams, and costs no model."""
+    world.upsert("pin", 1, PIN)
+    first, second = world.ask(QUESTION), world.ask(QUESTION)
+    assert (second.mode, second.text, second.citations) == ("cached", first.text, first.citations)
+    assert (first.mode, answerer.made) == ("hybrid", 1)
+    assert [delta.delta for delta in world.deltas] == [first.text]
+    assert verdict(second) == "hit"
+    assert second.as_of is not None
+
+
+def test_an_answer_is_not_given_to_who_may_not_read_its_evidence(world: World, answerer: Counting) -> None:
+    """Both ask the same; the public document alone answers the one who is not in the group."""
+    world.upsert("secret", 1, "Staff change a card PIN at the desk with form nine.", ("group:hr",))
+    world.upsert("pin", 1, PIN)
+    privileged = world.ask(QUESTION, "group:hr")
+    event = world.ask(QUESTION)
+    assert event.mode == "hybrid"
+    assert "form nine" not in event.text
+    assert {citation.doc_id for citation in event.citations} == {"pin"}
+    assert world.ask(QUESTION, "group:hr").text == privileged.text
+    assert answerer.made == 2
+
+
+@pytest.mark.parametrize("what", ["edit", "delete", "revoke", "expire"])
+def test_what_withdraws_its_evidence_ends_it(world: World, what: str) -> None:
+    """Every change that touches a passage of the prompt is a miss at once."""
+    world.upsert("pin", 1, PIN)
+    world.upsert("other", 1, "A card PIN has four digits; change it when somebody saw it.")
+    assert world.ask(QUESTION).outcome == "answered"
+    match what:
+        case "edit":
+            world.upsert("pin", 2, "You can change your card PIN only in a branch.")
+        case "delete":
+            world.delete("pin", 2)
+        case "revoke":
+            world.access("pin", 2, ("group:hr",))
+        case _:
+            world.expires("pin", 2, world.wall_ms)
+    event = world.ask(QUESTION)
+    assert event.mode == "hybrid"
+    assert "cash machine" not in event.text
+
+
+def test_a_carried_passage_is_cited_in_todays_version(world: World) -> None:
+    """A newer version leaves the passage, its row and its place as they were: a hit that cites the version of now."""
+    world.upsert("pin", 1, PIN)
+    assert world.ask(QUESTION).mode == "hybrid"
+    world.upsert("pin", 2, PIN)
+    event = world.ask(QUESTION)
+    assert (event.mode, event.citations[0].version) == ("cached", 2)
+
+
+def test_cache_off_neither_uses_nor_keeps(world: World, answerer: Counting) -> None:
+    """`cache: off` answers afresh and leaves nothing behind."""
+    world.upsert("pin", 1, PIN)
+    assert verdict(world.ask(QUESTION, cache="off")) == "not_asked_for"
+    assert world.ask(QUESTION).mode == "hybrid"
+    assert world.ask(QUESTION, cache="off").mode == "hybrid"
+    assert answerer.made == 3
+
+
+def test_degraded_answers_are_not_kept(world: World) -> None:
+    """What was answered without vectors must not serve when they are back."""
+    world.upsert("pin", 1, PIN)
+    world.vectors.failure = TimeoutError("slow")
+    assert world.ask(QUESTION).mode == "keyword"
+    world.vectors.failure = None
+    assert world.ask(QUESTION).mode == "hybrid"
+
+
+def test_who_asks_the_same_at_once_shares_one_generation(world: World, answerer: Counting) -> None:
+    """Eight callers, one model call; one who leaves does not end it for the others, all who leave do."""
+    world.upsert("pin", 1, PIN)
+
+    async def steps() -> None:
+        answerer.gate = asyncio.Event()
+        request = QueryRequest(query_id="q", question=QUESTION)
+        tasks = [asyncio.ensure_future(world.pipeline.answer(request, Deadline.after(10))) for _ in range(8)]  # noqa: TID251
+        await until(lambda: answerer.made > 0)
+        tasks[0].cancel()
+        await asyncio.sleep(0)
+        answerer.gate.set()
+        events = await asyncio.gather(*tasks[1:])
+        assert {event.text for event in events} == {f"{PIN} [1]"}
+        assert (answerer.made, answerer.cancelled) == (1, 0)
+
+    asyncio.run(steps())
+
+
+def test_nobody_waiting_stops_the_generation(world: World, answerer: Counting) -> None:
+    """The one caller is gone: the model is told to stop."""
+    world.upsert("pin", 1, PIN)
+
+    async def steps() -> None:
+        answerer.gate = asyncio.Event()
+        work = world.pipeline.answer(QueryRequest(query_id="q", question=QUESTION), Deadline.after(10))
+        task = asyncio.ensure_future(work)  # noqa: TID251
+        await until(lambda: answerer.made > 0)
+        task.cancel()
+        await until(lambda: answerer.cancelled > 0)
+
+    asyncio.run(steps())
