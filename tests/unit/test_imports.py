@@ -84,7 +84,8 @@ def test_imports_are_found_in_every_form() -> None:
 def test_every_package_that_is_imported_is_declared() -> None:
     """What our dependencies happen to bring along may leave with their next version."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    lists = [project["dependencies"], project["optional-dependencies"]["openvino"]]
+    extras = project["optional-dependencies"]
+    lists = [project["dependencies"], extras["openvino"], extras["local-llm"]]
     declared = {distribution_name(requirement) for requirements in lists for requirement in requirements}
     distributions = metadata.packages_distributions()
     found = set()
