@@ -13,6 +13,7 @@ from query_api.query import Query
 from schemas.acl import OPERATOR
 from schemas.errors import RagError
 from schemas.queries import UNKNOWN_ANSWER, AnswerEvent, AsOf, Citation, Explanation, Outcome
+from schemas.wire import to_ms
 
 STATIC_TEXT: Final = "I can't write an answer right now. These passages bear on your question:"
 """What is said where evidence was found and no model could be had; titles with their numbers follow."""
@@ -56,6 +57,14 @@ def answered(query: Query, draft: Draft, as_of: Callable[[], AsOf]) -> AnswerEve
 
 def unknown(query: Query, as_of: Callable[[], AsOf]) -> AnswerEvent:
     return final_event(query, "unknown", as_of, text=UNKNOWN_ANSWER)
+
+
+def repeated_event(event: AnswerEvent, now_ms: int) -> AnswerEvent:
+    """An earlier final event told again: it states its age of now, by the wall clock."""
+    if event.as_of is None or event.as_of.reflected_until is None:
+        return event
+    lag_ms = max(event.as_of.lag_ms or 0, now_ms - to_ms(event.as_of.reflected_until))
+    return event.model_copy(update={"as_of": event.as_of.model_copy(update={"lag_ms": lag_ms})})
 
 
 def static_draft(query: Query) -> Draft:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from query_api.assembly import Reader, assemble
+from query_api.cache.evidence import Evidence
 from query_api.cache.standing import stands
 from query_api.query import Ended, Query
 from query_api.retrieval import Retrieved, Retriever, Search
@@ -66,11 +67,11 @@ class Gathering:
             return Reader(principals_of(()), self._now_ms())
         return Reader(query.principals, self._now_ms())
 
-    def stands(self, query: Query) -> bool:
-        """Whether what the answer rests on may be shown still, as it was shown, on a fresh snapshot."""
+    def stands(self, query: Query, evidence: Sequence[Evidence]) -> bool:
+        """Whether what an answer rests on may be shown to this caller, as it was shown, on a fresh snapshot."""
         with query.timings.step("look_again"), self._view.snapshot() as snapshot:
             reader = self.reader(query)
-            return stands(snapshot, reader.principals, reader.now_ms, query.rests_on, shown_by(query))
+            return stands(snapshot, reader.principals, reader.now_ms, evidence, shown_by(query))
 
     async def _fetch(self, query: Query, step: _Step) -> Retrieved:
         reader = self.reader(query)

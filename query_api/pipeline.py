@@ -19,11 +19,12 @@ from connectors.embedding.port import Vector
 from query_api.answer import Answerer, Asking, Draft, GenerationFailed, assess
 from query_api.cache import evidence_of_all
 from query_api.deadline import Deadline
-from query_api.events import answered, failure, final_event, static_draft, unknown
+from query_api.events import answered, failure, final_event, repeated_event, static_draft, unknown
 from query_api.gathering import Gathering
 from query_api.metrics import QueryMetrics
 from query_api.query import Ended, EvidenceWithdrawn, Listen, Query
 from query_api.recollection import Memory, Recollection
+from query_api.repeats import Repeats
 from query_api.retrieval import Retriever
 from query_api.speech import Speech
 from query_api.view import IndexView
@@ -39,7 +40,8 @@ ATTEMPTS: Final = 2
 SHARE_FOR_WRITES: Final = 0.6
 """What waiting for the caller's own writes may take of the deadline."""
 STATIC_RESERVE_S: Final = 0.2
-"""Left of the deadline when a model is given up, for saying so."""
+STATIC_SHARE: Final = 0.2
+"""Left of the deadline when a model is given up, for saying so: so many seconds, but no more than this share."""
 EXPIRED_WHILE: Final = "the deadline passed while answering"
 
 _log = structlog.get_logger(__name__)
@@ -68,6 +70,12 @@ class Conversations(Protocol):
     async def condense(self, messages: tuple[Message, ...], deadline: Deadline) -> tuple[str, SearchedAs | None]: ...
 
 
+class Notes(Protocol):
+    """Remembers who asked what, so that feedback counts from them alone. Never raises but CancelledError."""
+
+    async def note(self, query_id: str, principals: tuple[str, ...], entry_id: str | None) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class PipelineParts:
     """What a pipeline is made of. Without routes everything is searched; without conversations the last turn stands alone."""
@@ -76,6 +84,8 @@ class PipelineParts:
     retriever: Retriever
     answerer: Answerer
     memory: Memory | None = None
+    repeats: Repeats | None = None
+    asked: Notes | None = None
     routes: Routes | None = None
     conversations: Conversations | None = None
 
@@ -133,11 +143,27 @@ class AnswerPipeline:
         self._metrics.note_withheld(query.withheld)
         if not event.text:
             speech.take_back()  # an error replaces whatever was said
+        if self._parts.asked is not None and event.text:
+            await self._parts.asked.note(query.request.query_id, query.request.principals, query.entry_id)
         place = {"attempt": speech.attempt, "seq": speech.said}
         return event.model_copy(update={**place, "took_ms": round(took_s * 1000, 3), "answered_at": from_ms(self._now_ms())})
 
     async def _answer(self, query: Query, speech: Speech) -> AnswerEvent:
+        """What this very request was answered before, if that may still be shown; else an answer made now."""
         await self._admit(query)
+        repeats = self._parts.repeats
+        if repeats is None:
+            return await self._made(query, speech)
+        async with repeats.turn(query.request):
+            known = await repeats.recall(query.request)
+            if known is not None and self._gathering.stands(query, known.evidence):
+                await speech.say(known.event.text)
+                return repeated_event(known.event, self._now_ms())
+            event = await self._made(query, speech)
+            await repeats.remember(query.request, event, query.rests_on)
+            return event
+
+    async def _made(self, query: Query, speech: Speech) -> AnswerEvent:
         await self._condense(query)
         reply = await self._route(query)
         if reply is not None:
@@ -241,7 +267,8 @@ class AnswerPipeline:
         """The answer's text; where no model can give one, the static message. Raises: EvidenceWithdrawn."""
         request = query.request
         asking = Asking(query.question, query.evidence, request.messages[:-1], request.max_tokens, request.temperature)
-        until = Deadline(query.deadline.at - STATIC_RESERVE_S, query.deadline.clock)
+        left_s = query.deadline.remaining_s
+        until = Deadline.after(left_s - min(STATIC_RESERVE_S, STATIC_SHARE * left_s), query.deadline.clock)
         try:
             with query.timings.step("answer"):
                 async with asyncio.timeout(until.remaining_s):
@@ -263,4 +290,4 @@ class AnswerPipeline:
 
     def _stands(self, query: Query) -> bool:
         """Right before the first byte and the final event: what went into the answer may be shown still."""
-        return self._gathering.stands(query)
+        return self._gathering.stands(query, query.rests_on)

@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from connectors.redis import MemoryStore
 from query_api.answer import Asking, Draft, Emit, ExtractiveAnswerer
 from query_api.deadline import Deadline
+from query_api.repeats import Repeats
 from schemas.queries import AnswerEvent, QueryRequest
+from schemas.wire import to_ms
 from tests.unit.query_api.world import World, until
 
 PIN = "You can change your card PIN at any cash machine."
@@ -133,7 +136,7 @@ def test_who_asks_the_same_at_once_shares_one_generation(world: World, answerer:
         answerer.gate = asyncio.Event()
         request = QueryRequest(query_id="q", question=QUESTION)
         tasks = [asyncio.ensure_future(world.pipeline.answer(request, Deadline.after(10))) for _ in range(8)]  # noqa: TID251
-        await until(lambda: answerer.made > 0)
+        await until(lambda: sum(flight.aboard for flight in world.pipeline._recollection._flights._flights.values()) == 8)
         tasks[0].cancel()
         await asyncio.sleep(0)
         answerer.gate.set()
@@ -157,3 +160,45 @@ def test_nobody_waiting_stops_the_generation(world: World, answerer: Counting) -
         await until(lambda: answerer.cancelled > 0)
 
     asyncio.run(steps())
+
+
+# -- the same request again
+
+
+def test_the_same_request_gets_the_same_answer_again(repeating: World, answerer: Counting) -> None:
+    """Kafka redelivers, a client retries: one answer is made; another caller's equal request is another request."""
+    repeating.upsert("pin", 1, PIN)
+    first = repeating.ask(QUESTION, cache="off")
+    second = repeating.ask(QUESTION, cache="off")
+    assert (second.text, second.citations, second.mode) == (first.text, first.citations, "hybrid")
+    assert answerer.made == 1
+    repeating.ask(QUESTION, "user:else", cache="off")
+    assert answerer.made == 2
+
+
+def test_a_repeated_answer_is_not_given_once_its_evidence_went(repeating: World) -> None:
+    """Access is looked at again: the document was revoked in between."""
+    repeating.upsert("pin", 1, PIN)
+    assert repeating.ask(QUESTION).outcome == "answered"
+    repeating.access("pin", 2, ("group:hr",))
+    assert repeating.ask(QUESTION).outcome == "unknown"
+
+
+def test_a_repeated_answer_states_its_age(repeating: World) -> None:
+    """It reflects what the first one reflected, and says how long ago that was."""
+    repeating.upsert("pin", 1, PIN)
+    first = repeating.ask(QUESTION)
+    repeating.wall_ms += 60_000
+    second = repeating.ask(QUESTION)
+    assert first.as_of is not None
+    assert second.as_of is not None
+    assert second.as_of.reflected_until == first.as_of.reflected_until
+    assert second.as_of.reflected_until is not None
+    assert second.as_of.lag_ms == repeating.wall_ms - to_ms(second.as_of.reflected_until)
+
+
+@pytest.fixture
+def repeating(tmp_path: Path, answerer: Counting) -> Iterator[World]:
+    made = World(tmp_path, answerer, repeats=Repeats(MemoryStore(), 600))
+    yield made
+    made.close()

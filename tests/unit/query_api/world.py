@@ -22,6 +22,7 @@ from query_api.deadline import Deadline
 from query_api.metrics import QueryMetrics
 from query_api.pipeline import AnswerPipeline, PipelineParts
 from query_api.recollection import Memory
+from query_api.repeats import Repeats
 from query_api.retrieval import Retriever
 from query_api.view import IndexView
 from schemas.acl import PUBLIC, AllowList
@@ -76,7 +77,15 @@ class BrokenKeywords(MemoryKeywordIndex):
 class World:
     """See the module."""
 
-    def __init__(self, folder: Path, answerer: Answerer | None = None, *, remembers: bool = False, **query: Any) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        answerer: Answerer | None = None,
+        *,
+        remembers: bool = False,
+        repeats: Repeats | None = None,
+        **query: Any,
+    ) -> None:
         self.settings = Settings(data_dir=folder, query=QuerySettings(min_support=0.2, keyword_commit_s=0.01, **query))
         topics = self.settings.kafka.topics
         self.log = MemoryLog({topics.documents: 1, self.settings.index_topic: 1, topics.floors: 1})
@@ -92,7 +101,7 @@ class World:
         self.retriever = Retriever(self.settings, self.vectors, lambda: self.view.keyword, self.embedder)
         self.metrics = QueryMetrics(CollectorRegistry())
         self.memory = _memory() if remembers else None
-        parts = PipelineParts(self.view, self.retriever, answerer or ExtractiveAnswerer(), self.memory)
+        parts = PipelineParts(self.view, self.retriever, answerer or ExtractiveAnswerer(), self.memory, repeats)
         self.pipeline = AnswerPipeline(self.settings, parts, self.metrics, lambda: self.wall_ms)
         self.view.start()
         wait_until(lambda: self.view.ready().is_ready, within_s=10, what="the empty view")
