@@ -19,13 +19,14 @@ from query_api.canary.judging import Point, judge
 from query_api.canary.metrics import CanaryMetrics
 from query_api.view import IndexView, ViewSnapshot
 from query_api.view.folder import ClaimedFolder
-from schemas.errors import RagError, Retryable
+from schemas.errors import Misconfigured, RagError, Retryable
 from schemas.index import DocKey, SourcePosition
 from schemas.settings import Settings
 
 FOLDER: Final = "canary"
 """Below the data directory: each worker's name, which outlives the process, so that restarts leave no documents behind."""
-SEND_TIMEOUT_S: Final = 10.0
+SEND_TIMEOUT_S: Final = 5.0
+ASK_TIMEOUT_S: Final = 2.0
 CLOSE_TIMEOUT_S: Final = 1.0
 RETRY_S: Final = 1.0
 SHORTEST_LOOK_S: Final = 0.02
@@ -44,6 +45,8 @@ class Canary:
         view: followed by this process; the canary starts once it is ready.
         listen: is told of every look, from a thread of the canary's.
         clock: the view's own: monotonic seconds.
+
+    Raises: Misconfigured, for an index that there is not.
     """
 
     def __init__(
@@ -58,6 +61,9 @@ class Canary:
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         rng: random.Random | None = None,
     ) -> None:
+        if settings.canary.index not in settings.indexes:
+            msg = f"RAG_CANARY__INDEX: no such index: {settings.canary.index!r}; there are: {', '.join(sorted(settings.indexes))}"
+            raise Misconfigured(msg)
         self._settings = settings
         self._link = link
         self._view = view
@@ -108,7 +114,7 @@ class Canary:
         topic = self._settings.kafka.topics.documents
         while not self._stop.is_set():
             try:
-                return len(partitions_of(self._link, topic))
+                return len(partitions_of(self._link, topic, ASK_TIMEOUT_S))
             except Retryable as exc:
                 self._complain(exc)
                 self._stop.wait(RETRY_S)
