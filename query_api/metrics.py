@@ -31,6 +31,7 @@ class QueryMetrics:
         self.step = Histogram("rag_query_step_seconds", "By step.", ["step"], registry=registry, buckets=STEP_BUCKETS_S)
         self.in_flight = Gauge("rag_query_in_flight", "Queries being worked on.", registry=registry)
         self.unacknowledged = Gauge("rag_query_unacknowledged", "Queries taken and not yet acknowledged.", registry=registry)
+        self.redis = Counter("rag_query_redis_failures", "Calls that Redis did not answer.", ["what"], registry=registry)
         self.lag = Gauge("rag_query_stated_lag_seconds", "Lag that the last answer stated; NaN: unknown.", registry=registry)
 
     def answered(self, event: AnswerEvent, took_s: float, timings_s: Mapping[str, float]) -> None:
@@ -44,6 +45,10 @@ class QueryMetrics:
         if event.as_of is not None:
             lag_ms = event.as_of.lag_ms
             self.lag.set(lag_ms / 1000 if lag_ms is not None else float("nan"))
+
+    def redis_failed(self, what: str) -> None:
+        """Count a call that Redis did not answer, or refused."""
+        self.redis.labels(what).inc()
 
     def note_withheld(self, withheld: Mapping[str, int]) -> None:
         """Count candidates that did not pass, by reason."""

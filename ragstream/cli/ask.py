@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -16,15 +18,15 @@ from ragstream.cli.console import (
     moment_text,
     out,
     print_json,
-    print_rows,
     settings_for_command,
     usage_error,
 )
+from ragstream.cli.explaining import print_explanation
 from schemas.acl import OPERATOR, is_principal
 from schemas.settings import Settings
 
 if TYPE_CHECKING:
-    from schemas.queries import AnswerEvent, AsOf, Citation, Explanation
+    from schemas.queries import AnswerEvent, AsOf, Citation
 
 # Timestamps in milliseconds are versions too; a producer's own count hardly reaches the year 1973.
 FIRST_TIMESTAMP_MS: Final = 100_000_000_000
@@ -43,6 +45,16 @@ def ask(
     ] = None,
     index: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Index to look in; repeatable. [default: all]")] = None,
     passages: Annotated[int, typer.Option(min=1, max=50, help="Passages that the answer rests on, at most.")] = 5,
+    filters: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--filter", metavar="FIELD=VALUE", help="Only documents with this in their metadata; repeatable, JSON values."
+        ),
+    ] = None,
+    after: Annotated[
+        list[str] | None, typer.Option(metavar="TOKEN", help="Answer only once this write is reflected; repeatable.")
+    ] = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Answer afresh, and remember nothing of it.")] = False,
     timeout: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="How long to wait for the answer.")] = 15.0,
     explain: Annotated[
         bool, typer.Option("--explain", help="Show passages, versions, scores and timings; to operators also what was withheld.")
@@ -58,6 +70,7 @@ def ask(
       ragstream ask "How long does a refund take?"
       ragstream ask "What is the on-call pay?" --as user:ann --as group:hr
       ragstream ask "How long does a refund take?" --as role:operator --explain
+      ragstream ask "What changed?" --filter product=cards --filter 'year={"gte": 2024}'
     """
     if not question.strip():
         usage_error("the question is empty")
@@ -65,7 +78,18 @@ def ask(
         if name != OPERATOR and not is_principal(name):
             usage_error(f"--as {name!r} is no principal: give user:NAME, group:NAME or {OPERATOR}")
     settings = settings_for_command()
-    answer = _answer(settings, question, tuple(who or ()), tuple(index or ()), passages, timeout, explain=explain)
+    fields: dict[str, object] = {
+        "question": question,
+        "principals": who or (),
+        "indexes": index or (),
+        "filters": _filters(filters or ()),
+        "passages": passages,
+        "after": after or (),
+        "explain": explain,
+        "cache": "off" if no_cache else "use",
+        "stream": False,
+    }
+    answer = _answer(settings, fields, timeout)
     if as_json:
         print_json(answer.model_dump(mode="json", exclude_none=True))
     else:
@@ -76,16 +100,21 @@ def ask(
     raise typer.Exit(code)
 
 
-def _answer(
-    settings: Settings,
-    question: str,
-    who: tuple[str, ...],
-    indexes: tuple[str, ...],
-    passages: int,
-    timeout_s: float,
-    *,
-    explain: bool,
-) -> AnswerEvent:
+def _filters(given: Sequence[str]) -> dict[str, object]:
+    """`year=2024` is a number, `lang=en` text, `year={"gte":2024}` a range: a value that is JSON is taken as such."""
+    found: dict[str, object] = {}
+    for one in given:
+        field, equals, value = one.partition("=")
+        if not equals or not field:
+            usage_error(f"--filter {one!r}: give FIELD=VALUE, such as lang=en or 'year={{\"gte\": 2024}}'")
+        try:
+            found[field] = json.loads(value)
+        except json.JSONDecodeError:
+            found[field] = value
+    return found
+
+
+def _answer(settings: Settings, fields: dict[str, object], timeout_s: float) -> AnswerEvent:
     from pydantic import ValidationError  # noqa: PLC0415
 
     from ragstream.asking import ask as ask_through_the_log  # noqa: PLC0415
@@ -95,9 +124,7 @@ def _answer(
     from schemas.wire import describe  # noqa: PLC0415
 
     try:
-        request = QueryRequest(
-            query_id=new_query_id(), question=question, principals=who, indexes=indexes, passages=passages, explain=explain
-        )
+        request: QueryRequest = QueryRequest.model_validate({"query_id": new_query_id(), **fields})
     except ValidationError as exc:
         usage_error(describe(exc))
     found = reach(settings)
@@ -115,7 +142,7 @@ def _print(answer: AnswerEvent, settings: Settings, *, explain: bool) -> None:
     if answer.degraded:
         out.print(Text(f"degraded: {', '.join(answer.degraded)}", style="yellow"))
     if explain and answer.explanation is not None:
-        _print_explanation(answer, answer.explanation)
+        print_explanation(answer, answer.explanation)
 
 
 def _print_citation(citation: Citation, settings: Settings, *, with_text: bool) -> None:
@@ -134,28 +161,6 @@ def _print_citation(citation: Citation, settings: Settings, *, with_text: bool) 
         out.print(Text(f"    “{text[:QUOTE_LENGTH]}{'…' if len(text) > QUOTE_LENGTH else ''}”", style="dim"))
 
 
-def _print_explanation(answer: AnswerEvent, explanation: Explanation) -> None:
-    out.print()
-    if explanation.candidates:
-        rows = [
-            (f"{c.index}/{c.doc_id}", c.chunk, str(c.version), _score(c.score), _score(c.vector_score), _score(c.keyword_score))
-            for c in explanation.candidates
-        ]
-        print_rows(("candidate", "chunk", "version", "score", "vector", "keyword"), rows)
-        out.print()
-    for arm in explanation.arms:
-        problem = f"  {arm.error}" if arm.error else ""
-        out.print(f"{arm.arm}: {arm.candidates} candidates in {arm.took_ms:.0f} ms{problem}")
-    if explanation.withheld is not None:
-        counts = ", ".join(f"{count} {reason}" for reason, count in sorted(explanation.withheld.items())) or "nothing"
-        out.print(f"withheld: {counts}")
-    steps = ", ".join(f"{step} {took:.0f} ms" for step, took in explanation.timings_ms.items())
-    took = f"{answer.took_ms:.0f} ms" if answer.took_ms is not None else "unknown"
-    out.print(
-        f"mode {answer.mode or '-'}, generation {explanation.generation or '-'}, took {took}{f' ({steps})' if steps else ''}"
-    )
-
-
 def freshness(as_of: AsOf) -> str:
     """How fresh an answer is, in words."""
     if as_of.lag_ms is None or as_of.reflected_until is None:
@@ -169,7 +174,3 @@ def version_text(version: int, settings: Settings, index: str) -> str:
     known = settings.indexes.get(index)
     is_time = known.versions == "timestamp" if known is not None else version >= FIRST_TIMESTAMP_MS
     return moment_text(version) if is_time else f"version {version}"
-
-
-def _score(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
