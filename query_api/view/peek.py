@@ -10,7 +10,7 @@ from typing import Final
 
 import lmdb
 
-from query_api.view.snapshot import ManifestCache, ViewSnapshot
+from query_api.view.snapshot import DocumentCache, ViewSnapshot
 from query_api.view.store import MAP_BYTES
 from query_api.view.tables import Tables
 from schemas.acl import AllowList
@@ -36,7 +36,7 @@ def peek(root: Path, generation: str, missing: Mapping[str, AllowList]) -> Itera
         msg = f"the view in {folder} can't be read yet ({exc}): wait until the query worker has started"
         raise Retryable(msg) from exc
     try:
-        with ViewSnapshot(env.begin(), tables, missing, ManifestCache(CACHE_BYTES), generation) as snapshot:
+        with ViewSnapshot(env.begin(), tables, missing, DocumentCache(CACHE_BYTES), generation) as snapshot:
             yield snapshot
     finally:
         env.close()

@@ -9,12 +9,22 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import starmap
 from typing import Any, NamedTuple
 
 import orjson
 
 from schemas.errors import Misconfigured
-from schemas.index import DocKey, SeenRecord, SourcePosition, state_from_wire, state_to_wire
+from schemas.index import (
+    ChunkSpan,
+    DocKey,
+    IndexEntry,
+    Registers,
+    SeenRecord,
+    SourcePosition,
+    state_from_wire,
+    state_to_wire,
+)
 from schemas.join import EMPTY, DocumentState, fold, join
 from schemas.wire import SCHEMA_VERSION
 
@@ -29,6 +39,7 @@ class ManifestHead(NamedTuple):
         shown: whether it has text to show.
         chunks: how many passages it has.
         mark: equal marks mean equal passages, rows and title: the keyword index need not change.
+        facets: equal ones mean equal metadata; empty: it has none.
         source: the event it follows from.
     """
 
@@ -38,6 +49,7 @@ class ManifestHead(NamedTuple):
     chunks: int = 0
     mark: str = ""
     source: SourcePosition | None = None
+    facets: str = ""
 
 
 class SeenHead(NamedTuple):
@@ -70,6 +82,7 @@ class Shown(NamedTuple):
     offset: int
     chunks: int
     mark: str
+    facets: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +120,7 @@ class DocumentCard:
         # Two partitions may hold the same content in rows of their own: every view must pick the same one.
         _, partition = max(holders)
         head = self.lanes[partition].manifest
-        return Shown(partition, head.offset, head.chunks, head.mark)
+        return Shown(partition, head.offset, head.chunks, head.mark, head.facets)
 
     def has_seen(self, source: SourcePosition) -> bool:
         """Whether the log holds a record of this document that follows from `source` or a later event of its partition."""
@@ -146,14 +159,27 @@ def manifest_head(offset: int, raw: bytes | None) -> ManifestHead:
     require_known_schema(wire)
     chunks = wire.get("chunks", ())
     parts = [wire.get("title", ""), *(chunk[3] for chunk in chunks)]
+    metadata = dict(wire.get("metadata") or {})
     return ManifestHead(
         offset,
         state_from_wire(wire["registers"]),
         shown=bool(wire.get("shown", False)),
         chunks=len(chunks),
-        mark=hashlib.blake2b(orjson.dumps(parts), digest_size=12).hexdigest(),
+        mark=_digest(parts),
         source=SourcePosition(*wire["source"]),
+        facets=_digest(metadata) if metadata else "",
     )
+
+
+def shown_entry(raw: bytes) -> IndexEntry:
+    """A manifest, taken as its writer wrote it: validating it again took longer than all else that a question does with it."""
+    wire: dict[str, Any] = orjson.loads(raw)
+    wire["chunks"] = tuple(starmap(ChunkSpan, wire.get("chunks", ())))
+    wire["superseded"] = tuple(wire.get("superseded", ()))
+    wire["registers"] = Registers.model_construct(**wire["registers"])
+    wire["source"] = SourcePosition(*wire["source"])
+    wire["content_source"] = _source(wire.get("content_source"))
+    return IndexEntry.model_construct(**wire)
 
 
 def seen_head(offset: int, raw: bytes | None) -> SeenHead:
@@ -174,13 +200,17 @@ def require_known_schema(wire: dict[str, Any]) -> None:
         raise Misconfigured(message)
 
 
+def _digest(parts: object) -> str:
+    return hashlib.blake2b(orjson.dumps(parts), digest_size=12).hexdigest()
+
+
 def _manifest_to_wire(head: ManifestHead) -> list[object]:
-    return [head.offset, state_to_wire(head.state), head.shown, head.chunks, head.mark, head.source]
+    return [head.offset, state_to_wire(head.state), head.shown, head.chunks, head.mark, head.source, head.facets]
 
 
 def _manifest_from_wire(wire: list[Any]) -> ManifestHead:
-    offset, state, shown, chunks, mark, source = wire
-    return ManifestHead(offset, state_from_wire(state), shown, chunks, mark, _source(source))
+    offset, state, shown, chunks, mark, source, facets = wire
+    return ManifestHead(offset, state_from_wire(state), shown, chunks, mark, _source(source), facets)
 
 
 def _seen_to_wire(head: SeenHead) -> list[object]:

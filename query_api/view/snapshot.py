@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from types import TracebackType
 from typing import Final, NamedTuple, Self
@@ -13,10 +13,12 @@ from typing import Final, NamedTuple, Self
 import lmdb
 
 from query_api.view.access import hides, narrowed, standing
-from query_api.view.records import DocumentCard
+from query_api.view.metadata import spans
+from query_api.view.records import DocumentCard, shown_entry
 from query_api.view.tables import (
     FINGERPRINT_BYTES,
     Tables,
+    between,
     document_key,
     fingerprint,
     in_partition,
@@ -28,46 +30,18 @@ from query_api.view.tables import (
     with_prefix,
 )
 from schemas.acl import OPERATOR, OPERATOR_ONLY, AllowList, Principals, permits
+from schemas.filters import Filter, matches
 from schemas.floors import NO_FLOOR, Floor, join_floors
 from schemas.index import ChunkSpan, DocKey, IndexEntry, Progress, SourcePosition
 from schemas.join import DocumentState
 
 # What is hidden now (floors, expiry) counts towards a limit that is about what is readable.
 SCAN_SLACK: Final = 2
-
-
-class _ManifestId(NamedTuple):
-    document: bytes
-    partition: int
-    offset: int
-
-
-class ManifestCache:
-    """Decoded manifests by document and position in the log, the least recently used leave first. Thread-safe."""
-
-    def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
-        self._bytes = 0
-        self._lock = threading.Lock()
-        self._held: OrderedDict[_ManifestId, tuple[IndexEntry, Mapping[str, int], int]] = OrderedDict()
-
-    def decoded(self, manifest: _ManifestId, raw: bytes) -> tuple[IndexEntry, Mapping[str, int]]:
-        """The manifest and where in it each row id stands."""
-        with self._lock:
-            found = self._held.get(manifest)
-            if found is not None:
-                self._held.move_to_end(manifest)
-                return found[0], found[1]
-        entry = IndexEntry.from_bytes(raw)
-        rows = {span.row_id: position for position, span in enumerate(entry.chunks)}
-        with self._lock:
-            if manifest not in self._held:
-                self._held[manifest] = (entry, rows, len(raw))
-                self._bytes += len(raw)
-            while self._bytes > self._max_bytes and len(self._held) > 1:
-                _, (_, _, size) = self._held.popitem(last=False)
-                self._bytes -= size
-        return entry, rows
+SCAN_DOCUMENTS: Final = 20_000
+"""Documents that one reader or one filter may have before it counts as not selective: listing them takes 1 µs each."""
+NO_FILTERS: Final[Mapping[str, Filter]] = {}
+DECODED_SIZE: Final = 2
+"""About how many bytes of memory a byte of a manifest takes."""
 
 
 @dataclass(frozen=True)
@@ -116,11 +90,59 @@ class ViewDocument:
         return all(permits(allow, principals) for allow in self.allow_lists)
 
 
+class Wanted(NamedTuple):
+    """What rows must be: readable by whom and when, of which indexes (any, where none is named), with which metadata."""
+
+    principals: Principals
+    now_ms: int
+    indexes: frozenset[str]
+    filters: Mapping[str, Filter]
+
+
+class _Known(NamedTuple):
+    """What a card says, decoded; the document is as it would be without floors, None where there is nothing to show."""
+
+    raw: bytes
+    card: DocumentCard
+    document: ViewDocument | None
+    size: int
+
+
+class DocumentCache:
+    """Decoded documents, the least recently used leave first. Thread-safe.
+
+    A card names the manifest that is shown, so the same card's bytes mean the same document.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._lock = threading.Lock()
+        self._held: OrderedDict[bytes, _Known] = OrderedDict()
+
+    def get(self, name: bytes, raw: bytes) -> _Known | None:
+        with self._lock:
+            found = self._held.get(name)
+            if found is None or found.raw != raw:
+                return None
+            self._held.move_to_end(name)
+            return found
+
+    def put(self, name: bytes, known: _Known) -> None:
+        with self._lock:
+            before = self._held.pop(name, None)
+            self._held[name] = known
+            self._bytes += known.size - (before.size if before is not None else 0)
+            while self._bytes > self._max_bytes and len(self._held) > 1:
+                _, oldest = self._held.popitem(last=False)
+                self._bytes -= oldest.size
+
+
 class ViewSnapshot:
     """A context manager. Hold it briefly and don't await inside: pages it sees can't be reused meanwhile."""
 
     def __init__(
-        self, txn: lmdb.Transaction, tables: Tables, missing: Mapping[str, AllowList], cache: ManifestCache, generation: str
+        self, txn: lmdb.Transaction, tables: Tables, missing: Mapping[str, AllowList], cache: DocumentCache, generation: str
     ) -> None:
         self._txn = txn
         self._tables = tables
@@ -146,14 +168,13 @@ class ViewSnapshot:
         Expiry depends on the moment, readers on the caller: ask `is_readable`.
         """
         name = document_key(key)
-        card = self._card(name)
-        return self._document(name, card, self._standing(name)) if card is not None else None
+        known = self._known(name)
+        return self._under_floors(name, known) if known is not None else None
 
     def indexed(self, key: DocKey) -> ViewDocument | None:
         """The document as the keyword index holds it: floors come and go without touching that."""
-        name = document_key(key)
-        card = self._card(name)
-        return self._document(name, card, NO_FLOOR) if card is not None else None
+        known = self._known(document_key(key))
+        return known.document if known is not None else None
 
     def is_readable(self, document: ViewDocument, principals: Principals, now_ms: int) -> bool:
         """Whether a caller with `principals` may be shown the document at `now_ms`."""
@@ -215,37 +236,46 @@ class ViewSnapshot:
     # -- selective callers
 
     def readable_rows(
-        self, principals: Principals, now_ms: int, limit: int, indexes: Collection[str] = ()
+        self,
+        principals: Principals,
+        now_ms: int,
+        limit: int,
+        indexes: Collection[str] = (),
+        filters: Mapping[str, Filter] = NO_FILTERS,
     ) -> dict[str, DocKey] | None:
-        """All rows that a caller may read, for one who may read so little that a filtered vector search finds almost nothing.
+        """All rows that a caller may read and that `filters` hold for, where that is so little that a search finds almost none.
 
         Returns:
             Row id to document; None when there are more than `limit`, which is found out quickly.
         """
-        if OPERATOR in principals:
+        found: dict[bytes, int] | None = None
+        lists = [] if OPERATOR in principals else [self._read_by(principals)]
+        for listed in (*lists, *(self._matching(name, wanted) for name, wanted in filters.items())):
+            few = _listed(listed)
+            if few is not None:
+                found = few if found is None else {name: count for name, count in found.items() if name in few}
+        if found is None or sum(found.values()) > limit * SCAN_SLACK:
             return None
-        found: dict[bytes, int] = {}
-        total = 0
-        for principal in principals:
-            for key, count in with_prefix(self._txn, self._tables.readers, fingerprint(f"principal:{principal}")):
-                name = key[FINGERPRINT_BYTES:]
-                if name not in found:
-                    found[name] = unpack_count(count)
-                    total += found[name]
-                    if total > limit * SCAN_SLACK:
-                        return None
-        return self._rows_of(found, principals, now_ms, limit, frozenset(indexes))
+        return self._rows_of(found, Wanted(principals, now_ms, frozenset(indexes), filters), limit)
 
-    def _rows_of(
-        self, names: Collection[bytes], principals: Principals, now_ms: int, limit: int, indexes: frozenset[str]
-    ) -> dict[str, DocKey] | None:
+    def _read_by(self, principals: Principals) -> Iterator[tuple[bytes, bytes]]:
+        for principal in principals:
+            yield from with_prefix(self._txn, self._tables.readers, fingerprint(f"principal:{principal}"))
+
+    def _matching(self, name: str, wanted: Filter) -> Iterator[tuple[bytes, bytes]]:
+        for span in spans(name, wanted):
+            yield from between(self._txn, self._tables.metadata, span.first, span.last)
+
+    def _rows_of(self, names: Collection[bytes], wanted: Wanted, limit: int) -> dict[str, DocKey] | None:
         rows: dict[str, DocKey] = {}
         for name in names:
-            card = self._card(name)
-            if card is None or (indexes and card.key.index not in indexes):
+            known = self._known(name)
+            if known is None or (wanted.indexes and known.card.key.index not in wanted.indexes):
                 continue
-            document = self._document(name, card, self._standing(name))
-            if document is not None and self.is_readable(document, principals, now_ms):
+            document = self._under_floors(name, known)
+            if document is None or not self.is_readable(document, wanted.principals, wanted.now_ms):
+                continue
+            if matches(wanted.filters, document.entry.metadata):
                 rows.update(dict.fromkeys(document.rows, document.key))
                 if len(rows) > limit:
                     return None
@@ -257,22 +287,61 @@ class ViewSnapshot:
         raw = self._txn.get(name, db=self._tables.cards)
         return DocumentCard.from_bytes(bytes(raw)) if raw is not None else None
 
-    def _document(self, name: bytes, card: DocumentCard, floor: Floor) -> ViewDocument | None:
+    def _known(self, name: bytes) -> _Known | None:
+        raw = self._txn.get(name, db=self._tables.cards)
+        if raw is None:
+            return None
+        raw = bytes(raw)
+        known = self._cache.get(name, raw)
+        if known is None:
+            known = self._decoded(name, raw)
+            self._cache.put(name, known)
+        return known
+
+    def _decoded(self, name: bytes, raw: bytes) -> _Known:
+        card = DocumentCard.from_bytes(raw)
         state = card.state
         shown = card.shown(state)
-        if shown is None or hides(floor, state):
-            return None
-        raw = self._txn.get(in_partition(name, shown.partition), db=self._tables.manifests)
-        if raw is None:
+        if shown is None:
+            return _Known(raw, card, None, len(raw))
+        stored = self._txn.get(in_partition(name, shown.partition), db=self._tables.manifests)
+        if stored is None:
             msg = "a card and its manifests are written in one transaction"
             raise AssertionError(msg)
-        _, manifest = unpack_offset(bytes(raw))
-        entry, rows = self._cache.decoded(_ManifestId(name, shown.partition, shown.offset), manifest)
-        missing = self._missing.get(card.key.index, OPERATOR_ONLY)
-        return ViewDocument(card.key, state, narrowed(floor, state, missing), entry, rows)
+        _, manifest = unpack_offset(bytes(stored))
+        entry = shown_entry(manifest)
+        rows = {span.row_id: position for position, span in enumerate(entry.chunks)}
+        lists = state.allow_lists(self._missing.get(card.key.index, OPERATOR_ONLY))
+        return _Known(raw, card, ViewDocument(card.key, state, lists, entry, rows), len(raw) + DECODED_SIZE * len(manifest))
+
+    def _under_floors(self, name: bytes, known: _Known) -> ViewDocument | None:
+        document = known.document
+        if document is None or self._is_without_floors:
+            return document
+        floor = self._standing(name)
+        if floor == NO_FLOOR:
+            return document
+        if hides(floor, document.state):
+            return None
+        missing = self._missing.get(document.key.index, OPERATOR_ONLY)
+        return replace(document, allow_lists=narrowed(floor, document.state, missing))
+
+    @cached_property
+    def _is_without_floors(self) -> bool:
+        return not self._txn.stat(self._tables.floors)["entries"]
 
     def _standing(self, name: bytes) -> Floor:
         floor = NO_FLOOR
         for _, raw in with_prefix(self._txn, self._tables.floors, name):
             floor = join_floors(floor, Floor.from_bytes(raw))
         return standing(floor, self._positions) if floor != NO_FLOOR else floor
+
+
+def _listed(entries: Iterator[tuple[bytes, bytes]]) -> dict[bytes, int] | None:
+    """Number of passages by document; None where there are too many documents to list."""
+    found: dict[bytes, int] = {}
+    for key, count in entries:
+        found[key[-FINGERPRINT_BYTES:]] = unpack_count(count)
+        if len(found) > SCAN_DOCUMENTS:
+            return None
+    return found

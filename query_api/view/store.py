@@ -19,8 +19,9 @@ import orjson
 import structlog
 
 from connectors.kafka import Record
-from query_api.view.records import DocumentCard, manifest_head, require_known_schema, seen_head
-from query_api.view.snapshot import ManifestCache, ViewSnapshot
+from query_api.view.metadata import value_keys
+from query_api.view.records import DocumentCard, Shown, manifest_head, require_known_schema, seen_head
+from query_api.view.snapshot import DocumentCache, ViewSnapshot
 from query_api.view.tables import (
     Tables,
     document_key,
@@ -39,19 +40,20 @@ from schemas.errors import Fatal, Misconfigured
 from schemas.floors import Floor, join_floors
 from schemas.index import DOC, PROGRESS, SEEN, DocKey, LogKey, Outcome, Progress
 
-VIEW_FORMAT: Final = 1
+VIEW_FORMAT: Final = 2
 """Raised when what is stored changes: older views are then read again from the log."""
 
 MAP_BYTES: Final = 1 << 38
 """Address space, not disk: the file grows with what is in it."""
 MAX_READERS: Final = 512
-MANIFEST_CACHE_BYTES: Final = 64 * 1024 * 1024
+DOCUMENT_CACHE_BYTES: Final = 64 * 1024 * 1024
 DEAD_LETTER_SPAN: Final = 1_000_000
 """How far back, in offsets, a dead letter is remembered for those who ask what became of their event."""
 MAX_AWAY_S: Final = 6 * 24 * 3600.0
 """Below the 7 days for which compacted topics keep what says that something was cleared (`delete.retention.ms`)."""
 _ALIVE: Final = "alive"
 _META_KEY: Final = b"meta"
+_NOTHING: Final = Shown(-1, -1, 0, "", "")
 
 _log = structlog.get_logger(__name__)
 
@@ -98,7 +100,7 @@ class ManifestStore:
         self._index_topic = index_topic
         self._floors_topic = floors_topic
         self._missing = missing
-        self._cache = ManifestCache(MANIFEST_CACHE_BYTES)
+        self._cache = DocumentCache(DOCUMENT_CACHE_BYTES)
         self._lock = threading.Lock()
         self._env: lmdb.Environment | None = None
         self._tables: Tables | None = None
@@ -147,7 +149,7 @@ class ManifestStore:
                 if field.name != "meta":
                     txn.drop(getattr(tables, field.name), delete=False)
         # The same offsets may hold something else now; open snapshots keep the cache they have.
-        self._cache = ManifestCache(MANIFEST_CACHE_BYTES)
+        self._cache = DocumentCache(DOCUMENT_CACHE_BYTES)
 
     # -- what has been read
 
@@ -308,28 +310,46 @@ class ManifestStore:
             self._write_consequences(batch.txn, tables, before, card)
 
     def _write_consequences(self, txn: lmdb.Transaction, tables: Tables, before: DocumentCard, after: DocumentCard) -> None:
-        """Who may find it, and whether its passages changed."""
-        old_readers, old_mark = self._found_by(before)
-        new_readers, new_mark = self._found_by(after)
+        """Who may find it, by which metadata, and whether its passages changed."""
+        old_readers, old = self._found_by(before)
+        new_readers, new = self._found_by(after)
         name = document_key(after.key)
         if old_readers != new_readers:
             for principal in old_readers.keys() - new_readers.keys():
                 txn.delete(reader_key(principal, name), db=tables.readers)
             for principal, chunks in new_readers.items():
                 txn.put(reader_key(principal, name), pack_count(chunks), db=tables.readers)
-        if old_mark != new_mark:
+        if (old.facets or new.facets) and (old.facets, old.chunks) != (new.facets, new.chunks):
+            self._write_metadata(txn, tables, name, new)
+        if old.mark != new.mark:
             self._mark_dirty(txn, tables, after.key)
 
-    def _found_by(self, card: DocumentCard) -> tuple[dict[str, int], str]:
-        """Number of passages by principal that may find them, and the mark of the shown passages."""
+    def _write_metadata(self, txn: lmdb.Transaction, tables: Tables, name: bytes, shown: Shown) -> None:
+        listed = txn.pop(name, db=tables.metadata_keys)
+        for key in map(bytes.fromhex, orjson.loads(listed) if listed is not None else ()):
+            txn.delete(key + name, db=tables.metadata)
+        if not shown.facets:
+            return
+        stored = txn.get(in_partition(name, shown.partition), db=tables.manifests)
+        if stored is None:
+            msg = "a card and its manifests are written in one transaction"
+            raise AssertionError(msg)
+        _, manifest = unpack_offset(bytes(stored))
+        keys = value_keys(orjson.loads(manifest)["metadata"])
+        txn.put(name, orjson.dumps([key.hex() for key in keys]), db=tables.metadata_keys)
+        for key in keys:
+            txn.put(key + name, pack_count(shown.chunks), db=tables.metadata)
+
+    def _found_by(self, card: DocumentCard) -> tuple[dict[str, int], Shown]:
+        """Number of passages by principal that may find them, and what is shown."""
         state = card.state
         shown = card.shown(state)
         if shown is None:
-            return {}, ""
+            return {}, _NOTHING
         # A reader must be on all lists, so being on the shortest is enough to be looked at.
         lists = state.allow_lists(self._missing.get(card.key.index, OPERATOR_ONLY))
         shortest = min(lists, key=len)
-        return dict.fromkeys(shortest, shown.chunks), shown.mark
+        return dict.fromkeys(shortest, shown.chunks), shown
 
     def _mark_dirty(self, txn: lmdb.Transaction, tables: Tables, key: DocKey) -> None:
         # A transaction's number is never given out again.

@@ -33,6 +33,8 @@ class Tables:
         dead_letters: source partition and first offset of a run of dead letters → its last offset.
         dirty: document → mark of the change that the keyword index has yet to commit.
         readers: principal and document → number of passages; for documents that are shown.
+        metadata: name, type, value and document → number of passages; for documents that are shown.
+        metadata_keys: document → its keys in `metadata`, without the document's part.
     """
 
     meta: Any
@@ -44,6 +46,8 @@ class Tables:
     dead_letters: Any
     dirty: Any
     readers: Any
+    metadata: Any
+    metadata_keys: Any
 
     @classmethod
     def open(cls, env: lmdb.Environment) -> Tables:
@@ -112,5 +116,17 @@ def with_prefix(txn: lmdb.Transaction, table: Any, prefix: bytes) -> Iterator[tu
         for raw, value in cursor:
             key = bytes(raw)
             if not key.startswith(prefix):
+                return
+            yield key, bytes(value)
+
+
+def between(txn: lmdb.Transaction, table: Any, first: bytes, last: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Entries from `first` on, in order, until their key sorts behind all that begin with `last`."""
+    with txn.cursor(db=table) as cursor:
+        if not cursor.set_range(first):
+            return
+        for raw, value in cursor:
+            key = bytes(raw)
+            if key[: len(last)] > last:
                 return
             yield key, bytes(value)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from schemas.acl import PUBLIC, AllowList
+from schemas.documents import MetadataValue
 from schemas.index import (
     DOC,
     PROGRESS,
@@ -45,6 +47,7 @@ def manifest(
     *,
     shown: bool = True,
     title: str = "",
+    metadata: Mapping[str, MetadataValue] | None = None,
 ) -> KeyValue:
     """A manifest whose passages are the lines of `text`."""
     spans, start = [], 0
@@ -57,6 +60,7 @@ def manifest(
         registers=Registers.model_validate(state_to_wire(state)),
         shown=shown,
         title=title,
+        metadata=dict(metadata or {}) if shown else {},
         text=text if shown else "",
         chunks=tuple(spans),
         source=source,
@@ -82,11 +86,21 @@ class Writer:
     partition: int
     states: dict[DocKey, DocumentState] = field(default_factory=dict)
     texts: dict[DocKey, str] = field(default_factory=dict)
+    metadata: dict[DocKey, Mapping[str, MetadataValue]] = field(default_factory=dict)
     offset: int = 0
 
-    def upsert(self, key: DocKey, version: int, text: str, allow: AllowList | None = PUBLIC) -> list[KeyValue]:
-        """An event with content."""
-        return self._take(key, effect_of(version=version, digest=digest_of(text), allow=allow), text)
+    def upsert(
+        self,
+        key: DocKey,
+        version: int,
+        text: str,
+        allow: AllowList | None = PUBLIC,
+        metadata: Mapping[str, MetadataValue] | None = None,
+    ) -> list[KeyValue]:
+        """An event with content; metadata is part of it."""
+        self.metadata[key] = metadata or {}
+        digest = digest_of(f"{text}\n{sorted(self.metadata[key].items())}" if metadata else text)
+        return self._take(key, effect_of(version=version, digest=digest, allow=allow), text)
 
     def access(self, key: DocKey, version: int, allow: AllowList) -> list[KeyValue]:
         """An access change."""
@@ -108,9 +122,9 @@ class Writer:
         records: list[KeyValue] = []
         if state != before:
             is_content = text is not None and state.content == effect.content
-            if is_content and text is not None and self.texts.get(key) != text:
+            if is_content and text is not None and (state.content != before.content or self.texts.get(key) != text):
                 self.texts[key] = text
-                records.append(manifest(key, state, text, source))
+                records.append(manifest(key, state, text, source, metadata=self.metadata[key]))
             elif key in self.texts and state.content is None:
                 del self.texts[key]
                 records.append(manifest(key, state, "", source, shown=False))
