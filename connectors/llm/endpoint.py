@@ -74,7 +74,8 @@ class EndpointChat:
         self._endpoint = endpoint
         self._patience = patience
         # A client's connections belong to the event loop that opened them.
-        self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncOpenAI] = WeakKeyDictionary()
+        self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[AsyncOpenAI, AsyncGenerator[None, None]]]
+        self._clients = WeakKeyDictionary()
         self._refused: frozenset[str] = frozenset()
 
     async def stream(self, request: ChatRequest, timeout_s: float) -> AsyncGenerator[str | Finish, None]:
@@ -100,9 +101,9 @@ class EndpointChat:
         yield reading.finish()
 
     async def close(self) -> None:
-        client = self._clients.pop(asyncio.get_running_loop(), None)
-        if client is not None:
-            await client.close()
+        kept = self._clients.pop(asyncio.get_running_loop(), None)
+        if kept is not None:
+            await kept[1].aclose()
 
     async def _chunks(self, request: ChatRequest, reading: _Reading) -> AsyncGenerator[ChatCompletionChunk, None]:
         """The stream's chunks; closed, it closes the HTTP stream. Raises: ModelFailed."""
@@ -120,7 +121,7 @@ class EndpointChat:
     async def _opened(self, request: ChatRequest) -> Any:
         from openai import APIStatusError  # noqa: PLC0415  a second to import, and most processes never need it
 
-        client = self._client()
+        client = await self._client()
         while True:
             try:
                 return await client.chat.completions.create(**self._body(request))
@@ -145,12 +146,14 @@ class EndpointChat:
             body["stream_options"] = {"include_usage": True}
         return body
 
-    def _client(self) -> AsyncOpenAI:
+    async def _client(self) -> AsyncOpenAI:
         loop = asyncio.get_running_loop()
-        client = self._clients.get(loop)
-        if client is None:
-            client = self._clients[loop] = self._new_client()
-        return client
+        kept = self._clients.get(loop)
+        if kept is None:
+            client = self._new_client()
+            kept = self._clients[loop] = client, _closing(client)
+            await anext(kept[1])
+        return kept[0]
 
     def _new_client(self) -> AsyncOpenAI:
         from openai import AsyncOpenAI, DefaultAsyncHttpx2Client  # noqa: PLC0415
@@ -162,6 +165,14 @@ class EndpointChat:
             timeout=None,  # every wait has a limit of ours
             http_client=DefaultAsyncHttpx2Client(trust_env=False, timeout=None) if self._endpoint.is_inside else None,
         )
+
+
+async def _closing(client: AsyncOpenAI) -> AsyncGenerator[None, None]:
+    """Closes `client` when it is closed itself, which an event loop that ends does with every generator left open in it."""
+    try:
+        yield
+    finally:
+        await client.close()
 
 
 class _Reading:

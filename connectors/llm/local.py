@@ -31,6 +31,8 @@ THREADS_MAX: Final = 4
 """The encoder and the stores want some of the machine, too, and so small a model gains nothing from more."""
 HTTP_THREADS: Final = 8
 """Each holds one connection, idle ones too."""
+PING_S: Final = 1
+"""A silent stream sends a comment this often; only then does it notice that the server stops."""
 
 _log = structlog.get_logger(__name__)
 
@@ -76,8 +78,8 @@ class LocalModel:
         return Endpoint("local", f"{self._server.listening_address}/v1", MODEL, self._key, is_inside=True)
 
     def close(self) -> None:
-        """Stop it, answers in work included. Never raises; returns within a fraction of a second."""
-        self._server = None  # its destructor ends the threads and waits for them
+        """Stop it, answers in work included. Never raises; all of the process may stand still for up to `PING_S`."""
+        self._server = None  # its destructor ends the threads and waits for them, without letting go of the interpreter
 
     def _served(self) -> xllamacpp.Server:
         import xllamacpp  # noqa: PLC0415  an extra
@@ -101,6 +103,7 @@ class LocalModel:
         parameters.n_threads_http = HTTP_THREADS
         parameters.cpuparams.n_threads = threads
         parameters.cpuparams_batch.n_threads = threads
+        parameters.sse_ping_interval = PING_S
         parameters.verbosity = 0
         # No pages, no looking into other callers' prompts, no memory beyond the slots.
         parameters.ui = False
