@@ -99,7 +99,7 @@ class ReadPath:
         self._stack.close()
 
     def pipeline(self, answerer: Answerer, conversations: Conversations | None) -> AnswerPipeline:
-        """A pipeline for one event loop. Blocks while the routes' examples are embedded, the first time. Raises: Misconfigured."""
+        """A pipeline for one event loop. Blocks the first time, while routes are embedded. Raises: Misconfigured."""
         parts = PipelineParts(
             view=self.view,
             retriever=self.retriever,

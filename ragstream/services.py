@@ -23,12 +23,10 @@ from flows.ingest.run import run_ingest
 from flows.ingest.runtime import IngestRuntime, Parts
 from query_api.answer import ExtractiveAnswerer
 from query_api.health import start_health
-from query_api.metrics import QueryMetrics
-from query_api.pipeline import AnswerPipeline, PipelineParts
-from query_api.retrieval import Retriever
 from query_api.serving import run
 from query_api.stopping import StopSignal
 from query_api.view import IndexView, KafkaViewLog
+from ragstream.read_path import ReadPath
 from schemas.errors import Retryable
 from schemas.settings import Settings
 
@@ -142,7 +140,7 @@ class IngestService:
 
 
 class QueryService:
-    """The read path: the view of the index, the answering pipeline, and the Faust worker before it.
+    """The read path: the view of the index and what queries share, the Faust worker before it, and the HTTP interface.
 
     Args:
         embedder: shared with an ingest service of the same process; made here when None.
@@ -159,11 +157,9 @@ class QueryService:
         self._store = create_vector_store(settings, where.milvus_uri)
         self.view = IndexView(settings, KafkaViewLog(where.link), restored=restored)
         # Of its own: a name can be registered once, and a service may be started again in a process.
-        self._registry = CollectorRegistry()
-        ProcessCollector(registry=self._registry)
-        self._metrics = QueryMetrics(self._registry)
-        self._retriever = Retriever(settings, self._store, lambda: self.view.keyword, self._embedder)
-        self.pipeline = AnswerPipeline(settings, PipelineParts(self.view, self._retriever, ExtractiveAnswerer()), self._metrics)
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self.path = ReadPath(settings, where.link, self.view, self._store, self._embedder, self.registry)
         self._stop = StopSignal()
         self._started = threading.Event()
         self._ended = threading.Event()
@@ -182,8 +178,9 @@ class QueryService:
 
     def start(self) -> None:
         """Begin, in threads of its own."""
-        self._health = start_health(self._settings, self._registry, self.view, {"worker": self._check_worker})
+        self._health = start_health(self._settings, self.registry, self.view, {"worker": self._check_worker})
         self.view.start()
+        self.path.start()
         self._thread = threading.Thread(target=self._run, name="query", daemon=True)
         self._thread.start()
 
@@ -204,7 +201,7 @@ class QueryService:
         self.stop()
         if self._thread is not None:
             self._thread.join(JOIN_TIMEOUT_S)
-        self._retriever.close()
+        self.path.close()
         self.view.stop()
         if self._health is not None:
             self._health.close()
@@ -214,10 +211,11 @@ class QueryService:
 
     def _run(self) -> None:
         try:
+            pipeline = self.path.pipeline(ExtractiveAnswerer(), None)
             self._wait_for_view()
             while not self._stop.is_set:
                 try:
-                    run(self._settings, self._link, self.pipeline, self._metrics, self._stop, self._started.set)
+                    run(self._settings, self._link, pipeline, self.path.metrics, self._stop, self._started.set)
                 except Retryable as exc:
                     log.warning("the query worker starts again", error=str(exc))
                     self._ended.wait(RESTART_PAUSE_S)

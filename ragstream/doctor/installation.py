@@ -44,6 +44,7 @@ MODULES: Final = {
     "markdown-it-py": "markdown_it",
     "markitdown": "markitdown",
     "numpy": "numpy",
+    "pyyaml": "yaml",
 }
 """What to import to see whether a distribution works, where that isn't its name with underscores."""
 
