@@ -169,10 +169,10 @@ class Probe:
 
     async def _finds(self, text: str, key: DocKey) -> bool:
         now_ms = time.time_ns() // 1_000_000
-        retrieved = await self._retriever.retrieve(Search(text, self._indexes, EVERYBODY, now_ms, 50), Deadline.after(10))
+        retrieved = await self._retriever.retrieve(Search(text, self._indexes, 50), Deadline.after(10))
         rows = {found.row_id: found.key for found in retrieved.vector.found}
         with self._view.snapshot() as snapshot:
-            passages, _ = assemble(snapshot, Reader(EVERYBODY, now_ms), rows, retrieved.vector.scores(), None, 1.0)
+            passages, _, _ = assemble(snapshot, Reader(EVERYBODY, now_ms), rows, retrieved.vector.scores(), None, 1.0)
         return any(passage.doc_key == key and passage.text.strip() == text for passage in passages)
 
 

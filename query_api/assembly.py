@@ -1,22 +1,25 @@
 """The checks of a candidate, and passages made of those that passed: on one snapshot of the view, without awaiting.
 
 What stores return are guesses; the view decides. A candidate counts only if its row belongs to the one current revision of its
-document (so no answer mixes versions), the document has not expired, and this caller may read it.
+document (so no answer mixes versions), the document has not expired, this caller may read it, and the request's filters hold.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 from query_api.answer import Passage
 from query_api.fusion import Fused, fuse
+from query_api.joining import readable
 from query_api.view import ViewDocument, ViewSnapshot
+from query_api.view.snapshot import NO_FILTERS
 from schemas.acl import Principals
+from schemas.filters import Filter, matches
 from schemas.index import DocKey
 
-Withheld = Literal["gone", "superseded", "expired", "not_readable"]
+Withheld = Literal["gone", "superseded", "expired", "not_readable", "filtered"]
 """Why a candidate was dropped. Counts are for operators: they tell of documents that a caller may not read."""
 
 Scores = Mapping[str, float]
@@ -24,16 +27,23 @@ Scores = Mapping[str, float]
 
 
 class Reader(NamedTuple):
-    """On whose behalf, and when."""
+    """On whose behalf, when, and of which documents by their metadata."""
 
     principals: Principals
     now_ms: int
+    filters: Mapping[str, Filter] = NO_FILTERS
 
 
 class Assembly(NamedTuple):
-    """What passed, best first, and how many candidates did not, by reason."""
+    """What passed, best first.
+
+    Attributes:
+        passages: to be read: neighbours joined, repetitions folded. chunks: what they were made of, each a passage of its own.
+        withheld: how many candidates did not pass, by reason.
+    """
 
     passages: list[Passage]
+    chunks: list[Passage]
     withheld: Counter[str]
 
 
@@ -61,7 +71,7 @@ class _Checks:
         if document is None:
             return "gone"
         if self._snapshot.is_readable(document, self._reader.principals, self._reader.now_ms):
-            return document
+            return document if matches(self._reader.filters, document.entry.metadata) else "filtered"
         return "expired" if document.is_expired(self._reader.now_ms) else "not_readable"
 
 
@@ -72,12 +82,14 @@ def assemble(
     vector: Scores | None,
     keyword: Scores | None,
     vector_weight: float,
+    passage_tokens: int = 0,
 ) -> Assembly:
-    """Check every candidate, then fuse the scores of those that passed: the scale must not tell of the others.
+    """Check every candidate, fuse the scores of those that passed (the scale must not tell of the others), and join neighbours.
 
     Args:
         keys: each candidate row's document.
         vector, keyword: the arms' scores; None for an arm that failed.
+        passage_tokens: neighbours are joined up to this size.
     """
     checks = _Checks(snapshot, reader)
     passed: dict[str, ViewDocument] = {}
@@ -89,13 +101,9 @@ def assemble(
         else:
             passed[row_id] = found
     ranked = fuse(_of(vector, passed), _of(keyword, passed), vector_weight)
-    return Assembly([_passage(candidate, passed[candidate.key]) for candidate in ranked], withheld)
-
-
-def still_stands(snapshot: ViewSnapshot, reader: Reader, passages: Iterable[Passage]) -> bool:
-    """Whether every passage would pass the checks again: current, unexpired, readable by this caller."""
-    checks = _Checks(snapshot, reader)
-    return not any(isinstance(checks.row(passage.row_id, passage.doc_key), str) for passage in passages)
+    chunks = [_passage(candidate, passed[candidate.key]) for candidate in ranked]
+    texts = {document.key: document.entry.text for document in passed.values()}
+    return Assembly(readable(chunks, texts.__getitem__, passage_tokens), chunks, withheld)
 
 
 def _of(scores: Scores | None, passed: Mapping[str, ViewDocument]) -> Scores | None:

@@ -95,7 +95,7 @@ def _explanation(query: Query) -> Explanation:
     is_operator = OPERATOR in query.principals
     found = explain(
         arms=query.retrieved or (),
-        passages=query.passages,
+        passages=query.chunks,
         generation=query.generation,
         support=query.support.score if query.support else None,
         withheld=dict(query.withheld) if is_operator else None,

@@ -2,31 +2,44 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
+from query_api.answer import Passage
 from query_api.assembly import Reader, assemble
 from query_api.cache.evidence import Evidence
 from query_api.cache.standing import stands
 from query_api.query import Ended, Query
-from query_api.retrieval import Retrieved, Retriever, Search
+from query_api.retrieval import Arm, Retrieved, Retriever, Search
 from query_api.view import IndexView, ViewDocument, ViewSnapshot
-from schemas.acl import principals_of
+from schemas.acl import OPERATOR, principals_of
 from schemas.filters import matches
 from schemas.index import DocKey
 from schemas.settings import Settings
 
 WANTED: Final = 10
-"""Passages that should pass the checks; a request for more wants as many as it asks for."""
+"""Chunks of each arm that should pass the checks; a request for more passages wants as many as it asks for."""
 EXACT_ROWS: Final = 2_000
-"""A caller who may read at most this many rows gets each of them scored, where candidates don't suffice."""
+"""Where at most this many rows come into question, each of them is scored, if candidates don't suffice."""
+SPARE: Final = 1.5
+"""How many more candidates are fetched than would be enough if as many passed as before."""
 
 
-class _Step(NamedTuple):
-    """What to ask of the arms: this many candidates, or the best of exactly these rows."""
+class Step(NamedTuple):
+    """What to ask of the arms.
+
+    Attributes:
+        limit: candidates of each.
+        rows: the best of exactly these rows.
+        trusts_rows: vectors of rows that say that this caller may read them: the last resort in a large corpus, where the
+            caller's rows are too many to score each and too rare among the nearest.
+    """
 
     limit: int
     rows: Mapping[str, DocKey] | None = None
+    trusts_rows: bool = False
 
 
 def shown_by(query: Query) -> Callable[[ViewDocument], bool]:
@@ -48,24 +61,26 @@ class Gathering:
         """Fill in the passages that this caller may be shown, best first. Raises: Ended, when no arm could search."""
         query.as_of, query.as_of_at = self._view.as_of(), query.deadline.clock()  # before anything is read: never too fresh
         query.withheld.clear()
-        query.passages = []
-        step = _Step(max(self._settings.query.candidates, query.request.passages))
+        query.passages, query.chunks = [], []
+        step, before = Step(max(self._settings.query.candidates, query.request.passages)), None
         while True:
             with query.timings.step("retrieve"):
                 retrieved = await self._fetch(query, step)
+            if step.trusts_rows and before is not None:
+                retrieved = before.with_vectors_of(retrieved)
             self._note_arms(query, retrieved)
             following = self._check(query, retrieved, step)
             if following is None:
                 return
-            step = following
+            step, before = following, retrieved
 
     def reader(self, query: Query) -> Reader:
         """Who reads, now. With a view that may have missed a revocation only documents for everyone are served."""
         lag_s = self._view.access_lag_s()
         if lag_s is None or lag_s > self._settings.query.max_access_lag_s:
             query.degrade("access_lag")
-            return Reader(principals_of(()), self._now_ms())
-        return Reader(query.principals, self._now_ms())
+            return Reader(principals_of(()), self._now_ms(), query.request.filters)
+        return Reader(query.principals, self._now_ms(), query.request.filters)
 
     def stands(self, query: Query, evidence: Sequence[Evidence]) -> bool:
         """Whether what an answer rests on may be shown to this caller, as it was shown, on a fresh snapshot."""
@@ -73,11 +88,13 @@ class Gathering:
             reader = self.reader(query)
             return stands(snapshot, reader.principals, reader.now_ms, evidence, shown_by(query))
 
-    async def _fetch(self, query: Query, step: _Step) -> Retrieved:
-        reader = self.reader(query)
-        search = Search(query.question, query.indexes, reader.principals, reader.now_ms, step.limit)
+    async def _fetch(self, query: Query, step: Step) -> Retrieved:
+        search = Search(query.question, query.indexes, step.limit)
         if step.rows is not None:
             return await self._retriever.retrieve_within(search, step.rows, query.deadline)
+        if step.trusts_rows:
+            reader = self.reader(query)
+            search = search._replace(principals=reader.principals, now_ms=reader.now_ms)
         return await self._retriever.retrieve(search, query.deadline)
 
     def _note_arms(self, query: Query, retrieved: Retrieved) -> None:
@@ -96,29 +113,44 @@ class Gathering:
             )
         query.mode = "hybrid" if not failed else "vector" if failed == ["keyword"] else "keyword"
 
-    def _check(self, query: Query, retrieved: Retrieved, step: _Step) -> _Step | None:
+    def _check(self, query: Query, retrieved: Retrieved, step: Step) -> Step | None:
         """Check and assemble on one snapshot, without awaiting; what to fetch next where too few passed."""
         with query.timings.step("assemble"), self._view.snapshot() as snapshot:
             reader = self.reader(query)
             vector, keyword = retrieved.vector.scores(), retrieved.keyword.scores()
-            weight = self._settings.query.vector_weight
-            query.passages, query.withheld = assemble(snapshot, reader, retrieved.keys(), vector, keyword, weight)
+            weight, size = self._settings.query.vector_weight, self._settings.query.passage_tokens
+            found = assemble(snapshot, reader, retrieved.keys(), vector, keyword, weight, size)
+            query.passages, query.chunks, query.withheld = found
             query.generation = snapshot.generation
             return self._following(snapshot, reader, query, retrieved, step)
 
-    def _following(self, snapshot: ViewSnapshot, reader: Reader, query: Query, retrieved: Retrieved, step: _Step) -> _Step | None:
+    def _following(self, snapshot: ViewSnapshot, reader: Reader, query: Query, retrieved: Retrieved, step: Step) -> Step | None:
+        """More candidates where enough would pass, each row in question where those are few; None: enough, or all there is."""
         wanted = max(WANTED, query.request.passages)
-        by_vector = {passage.row_id for passage in query.passages if passage.vector_score is not None}
-        by_keyword = [passage for passage in query.passages if passage.keyword_score is not None]
-        vector_lacks = not retrieved.vector.error and len(by_vector) < wanted
-        is_keyword_whole = len(retrieved.keyword.found) < step.limit
-        keyword_lacks = not retrieved.keyword.error and len(by_keyword) < wanted and not is_keyword_whole
-        if step.rows is not None or not (vector_lacks or keyword_lacks):
+        passed = [_passed(arm, query.chunks) for arm in retrieved if not _is_whole(arm, step.limit)]
+        least = min(passed, default=wanted)
+        if step.rows is not None or step.trusts_rows or least >= wanted:
             return None
-        rows = snapshot.readable_rows(reader.principals, reader.now_ms, EXACT_ROWS, query.indexes)
+        most = self._settings.query.max_candidates
+        needed = math.ceil(step.limit * SPARE * wanted / least) if least else most + 1
+        if needed <= most:
+            return Step(min(max(needed, 2 * step.limit), most))
+        rows = snapshot.readable_rows(reader.principals, reader.now_ms, EXACT_ROWS, query.indexes, reader.filters)
         if rows is not None:
-            return _Step(step.limit, rows) if keyword_lacks or not rows.keys() <= by_vector else None
-        is_vector_whole = len(retrieved.vector.found) < step.limit
-        if step.limit >= self._settings.query.max_candidates or not (keyword_lacks or (vector_lacks and not is_vector_whole)):
-            return None
-        return _Step(min(2 * step.limit, self._settings.query.max_candidates))
+            return Step(step.limit, rows)
+        if step.limit < most:
+            return Step(most)
+        return Step(step.limit, trusts_rows=True) if OPERATOR not in reader.principals and not reader.filters else None
+
+
+def _passed(arm: Arm, chunks: Sequence[Passage]) -> int:
+    scores = [chunk.vector_score if arm.name == "vector" else chunk.keyword_score for chunk in chunks]
+    return sum(score is not None for score in scores)
+
+
+def _is_whole(arm: Arm, limit: int) -> bool:
+    """Whether the arm gave all that it has; a failed one has nothing more either."""
+    if arm.error:
+        return True
+    by_index = Counter(found.key.index for found in arm.found) if arm.name == "vector" else Counter({"": len(arm.found)})
+    return all(count < limit for count in by_index.values())

@@ -40,7 +40,7 @@ class Query:
     Attributes:
         question: what is searched and answered; of a conversation, made to stand alone.
         indexes: where to look, once it is routed.
-        passages: what passed every check, best first.
+        passages: what passed every check, best first, neighbours joined. chunks: the single chunks they were made of.
         as_of_at: when `as_of` was taken, on the deadline's clock.
         evidence: the passages of the prompt. rests_on: what must stand for the answer to be shown; of a remembered answer, that
             of its own prompt.
@@ -64,6 +64,7 @@ class Query:
     searched_as: SearchedAs | None = None
     retrieved: Retrieved | None = None
     passages: list[Passage] = field(default_factory=list)
+    chunks: list[Passage] = field(default_factory=list)
     withheld: Counter[str] = field(default_factory=Counter)
     support: Support | None = None
     cache: CacheExplanation | None = None

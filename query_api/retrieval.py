@@ -66,19 +66,32 @@ class Retrieved(NamedTuple):
     vector: Arm
     keyword: Arm
 
+    def with_vectors_of(self, other: Retrieved) -> Retrieved:
+        """These, and what the other's vector arm found besides."""
+        rows = {found.row_id for found in self.vector.found}
+        more = [found for found in other.vector.found if found.row_id not in rows]
+        found = sorted([*self.vector.found, *more], key=lambda candidate: -candidate.score)
+        return self._replace(vector=self.vector._replace(found=found))
+
     def keys(self) -> dict[str, DocKey]:
         """Each candidate row's document."""
         return {found.row_id: found.key for arm in self for found in arm.found}
 
 
 class Search(NamedTuple):
-    """What is looked for, on whose behalf."""
+    """What is looked for.
+
+    Attributes:
+        limit: candidates of each arm, and of each index of the vector arm.
+        principals, now_ms: rows that say they are for others, or expired, are passed over by the vector arm. Rows lag behind what
+            the view knows, so None is the rule: whoever it is, the nearest are fetched and the view decides.
+    """
 
     question: str
     indexes: Sequence[str]
-    principals: Principals
-    now_ms: int
     limit: int
+    principals: Principals | None = None
+    now_ms: int = 0
 
 
 class Retriever:
@@ -110,10 +123,10 @@ class Retriever:
             return None
 
     async def retrieve(self, search: Search, deadline: Deadline) -> Retrieved:
-        """Ask both arms for `search.limit` candidates of every index that is searched. Never raises."""
+        """Ask both arms for `search.limit` candidates. Never raises."""
 
         def nearest(vector: Vector, index: str, timeout_s: float) -> list[Hit]:
-            principals = None if OPERATOR in search.principals else search.principals
+            principals = None if search.principals is None or OPERATOR in search.principals else search.principals
             collection = self._settings.collection(index)
             return self._vectors.search(collection, vector, search.limit, principals, search.now_ms, timeout_s)
 

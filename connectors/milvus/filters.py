@@ -12,7 +12,9 @@ EVERY_ROW = 'row_id >= ""'
 
 
 def readable(principals: Collection[str] | None, now_ms: int) -> str | None:
-    """What such a caller may read at `now_ms`; None when that is nothing."""
+    """What such a caller may read at `now_ms`; None when that is nothing, empty when it is everything."""
+    if principals is None and now_ms <= NEVER:
+        return ""
     unexpired = f"(expires_at_ms == {NEVER} or expires_at_ms > {int(now_ms)})"
     if principals is None:
         return unexpired

@@ -114,7 +114,8 @@ class VectorStore(Protocol):
         """The nearest rows that a caller with `principals` may read and that have not expired, best first, each once.
 
         A selective caller gets a full result too: `limit` hits wherever that many are readable. `None` is the operator,
-        who reads everything. A name that can't stand in an allow-list is ignored; without any, nothing is found.
+        who reads everything; with `now_ms` 0 that is what has expired, too. A name that can't stand in an allow-list is ignored;
+        without any, nothing is found.
         """
         ...
 

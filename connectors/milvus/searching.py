@@ -47,7 +47,8 @@ class Searcher:
         if self._is_exact(deadline):
             return self._by_index(deadline, collection, vector, limit, expression, limit)
         reach = self._reach(deadline, collection, principals, expression)
-        if scores_exactly(reach, limit):
+        # Where nothing is hidden the index misses nothing either.
+        if expression and scores_exactly(reach, limit):
             hits = self._one_by_one(deadline, collection, vector, limit, expression)
             if hits is not None:
                 return hits
@@ -87,7 +88,8 @@ class Searcher:
 
     def _one_by_one(self, deadline: Deadline, collection: str, vector: Vector, limit: int, expression: str) -> list[Hit] | None:
         """None where there are more rows than can be scored so."""
-        entities = self._requests.query(deadline, collection, expression, [ID, DOC_KEY, VECTOR], limit=EXACT_FALLBACK_ROWS + 1)
+        fields, limit_rows = [ID, DOC_KEY, VECTOR], EXACT_FALLBACK_ROWS + 1
+        entities = self._requests.query(deadline, collection, expression or EVERY_ROW, fields, limit=limit_rows)
         if len(entities) > EXACT_FALLBACK_ROWS:
             return None
         rows = FetchedRows()

@@ -52,6 +52,7 @@ def test_a_filter_asks_for_grantable_names_only() -> None:
     assert filtered == 'array_contains_any(allow, ["*", "user:a", "user:b"]) and (expires_at_ms == 0 or expires_at_ms > 7)'
     assert readable(frozenset({"nobody"}), 7) is None
     assert readable(None, 7) == "(expires_at_ms == 0 or expires_at_ms > 7)"
+    assert readable(None, 0) == ""
 
 
 def test_ids_are_quoted() -> None:
