@@ -15,7 +15,7 @@ from schemas.queries import AnswerEvent
 from tests.unit.query_api.world import World
 
 QUESTION = "How do I change my card PIN?"
-DOCUMENTS = 400
+DOCUMENTS = 200
 
 
 @pytest.fixture
@@ -70,11 +70,12 @@ def test_rows_that_lag_hide_nothing_and_show_nothing(world: World, every: int) -
     assert all(number % every == 0 for number in found(event))
     assert len(found(event)) >= min(10, DOCUMENTS // every)
     assert event.explanation is not None
-    assert all(candidate.vector_score is not None for candidate in event.explanation.candidates[:4])
+    by_vector = [candidate for candidate in event.explanation.candidates if candidate.vector_score is not None]
+    assert len(by_vector) >= min(10, DOCUMENTS // every)
 
 
 def test_filter_and_access_together_list_their_overlap(world: World) -> None:
-    """Each alone is many, both are four documents, readable and matching: all four are found, and each row is scored."""
+    """Each alone is many, both are two documents, readable and matching: both are found, and each row is scored."""
     fill(
         world,
         lambda n: ("group:few",) if n % 10 == 0 else ("group:others",),
@@ -82,7 +83,7 @@ def test_filter_and_access_together_list_their_overlap(world: World) -> None:
         year=lambda n: 2000 + n % 100,
     )
     event = world.ask(QUESTION, "group:few", filters={"year": {"gte": 2050, "lt": 2051}})
-    assert found(event) == {50, 150, 250, 350}
+    assert found(event) == {50, 150}
     assert world.vectors.exact_searches == 1
 
 
