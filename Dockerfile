@@ -23,11 +23,12 @@ COPY deploy/healthcheck.py /opt/ragstream/healthcheck.py
 ENV PATH=/opt/ragstream/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     RAG_DATA_DIR=/data \
-    RAG_OBSERVABILITY__HOST=0.0.0.0
+    RAG_OBSERVABILITY__HOST=0.0.0.0 \
+    RAG_HTTP__HOST=0.0.0.0
 USER ragstream
 WORKDIR /data
 VOLUME /data
-EXPOSE 9464 9465
+EXPOSE 8080 9464 9465
 # The model takes a while to load, the first read of the log as long as the log is.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=6 CMD ["python", "/opt/ragstream/healthcheck.py"]
 ENTRYPOINT ["ragstream"]

@@ -20,12 +20,13 @@ from connectors.embedding import Embedder, MemoryCache
 from connectors.kafka import KafkaLink, TopicFollower, partitions_of
 from connectors.milvus import VectorStore
 from connectors.redis import ExpiringStore, MemoryStore, RedisLink, RedisLog, RedisStore
-from query_api.answer import Answerer
 from query_api.cache import AnswerCache, CacheMetrics, Shadows, SharedAnswers, ThresholdGuard
 from query_api.feedback import AskedLog, FeedbackMetrics, FeedbackReader
 from query_api.feedback.reader import Follower
+from query_api.generation.factory import create_generation
+from query_api.generation.metrics import ModelMetrics
 from query_api.metrics import QueryMetrics
-from query_api.pipeline import AnswerPipeline, Conversations, PipelineParts
+from query_api.pipeline import AnswerPipeline, PipelineParts
 from query_api.recollection import Memory
 from query_api.repeats import Repeats
 from query_api.retrieval import Retriever
@@ -61,8 +62,7 @@ class _Stores:
 class ReadPath:
     """Everything a query needs, made once a process. `start`, then `pipeline` for each loop; `close` when no query runs.
 
-    Args:
-        restored: see IndexView.
+    Blocks while a model is loaded into this process. Raises: Misconfigured.
     """
 
     def __init__(
@@ -85,6 +85,8 @@ class ReadPath:
         self._stores = self._open_stores()
         self.asked = AskedLog(self._stores.asked, settings.cache.ttl_s)
         self._memory = self._remember(registry) if settings.cache.enabled else None
+        self.generation = create_generation(settings.llm, ModelMetrics(registry))
+        self._stack.callback(self.generation.close)
         self._feedback = FeedbackReader(self._follow_feedback, self.asked, self._bar, FeedbackMetrics(registry))
         self._routes: Router | None = None
         self._routes_lock = threading.Lock()
@@ -98,17 +100,17 @@ class ReadPath:
         """Never raises."""
         self._stack.close()
 
-    def pipeline(self, answerer: Answerer, conversations: Conversations | None) -> AnswerPipeline:
+    def pipeline(self) -> AnswerPipeline:
         """A pipeline for one event loop. Blocks the first time, while routes are embedded. Raises: Misconfigured."""
         parts = PipelineParts(
             view=self.view,
             retriever=self.retriever,
-            answerer=answerer,
+            answerer=self.generation.answerer,
             memory=self._memory,
             repeats=Repeats(self._stores.repeats, self._settings.query.repeat_ttl_s),
             asked=_Notes(self.asked),
             routes=self.routes(),
-            conversations=conversations,
+            conversations=self.generation.conversations,
         )
         return AnswerPipeline(self._settings, parts, self.metrics)
 

@@ -21,7 +21,6 @@ from connectors.parsing import FileParser
 from flows.express import ExpressLane
 from flows.ingest.run import run_ingest
 from flows.ingest.runtime import IngestRuntime, Parts
-from query_api.answer import ExtractiveAnswerer
 from query_api.health import start_health
 from query_api.serving import run
 from query_api.stopping import StopSignal
@@ -145,13 +144,21 @@ class QueryService:
     Args:
         embedder: shared with an ingest service of the same process; made here when None.
         restored: set once an in-process log holds everything again; None for a log that is never empty at first.
+        serves_kafka: whether rag.queries is answered; over HTTP it is as the settings say.
     """
 
     def __init__(
-        self, settings: Settings, where: Where, *, embedder: Embedder | None = None, restored: threading.Event | None = None
+        self,
+        settings: Settings,
+        where: Where,
+        *,
+        embedder: Embedder | None = None,
+        restored: threading.Event | None = None,
+        serves_kafka: bool = True,
     ) -> None:
         self._settings = settings
         self._link = where.link
+        self._serves_kafka = serves_kafka
         self._owns_embedder = embedder is None
         self._embedder = embedder or create_embedder(settings.embedding, settings.data_dir)
         self._store = create_vector_store(settings, where.milvus_uri)
@@ -211,8 +218,11 @@ class QueryService:
 
     def _run(self) -> None:
         try:
-            pipeline = self.path.pipeline(ExtractiveAnswerer(), None)
+            pipeline = self.path.pipeline()
             self._wait_for_view()
+            if not self._serves_kafka:
+                self._started.set()
+                self._stop.block()
             while not self._stop.is_set:
                 try:
                     run(self._settings, self._link, pipeline, self.path.metrics, self._stop, self._started.set)

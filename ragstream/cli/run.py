@@ -12,9 +12,20 @@ from typing import Annotated, Literal
 
 import typer
 
-from ragstream.cli.console import err, fail, reported_errors, settings_for_command
+from ragstream.cli.console import err, fail, reported_errors, settings_for_command, usage_error
 from schemas.errors import Misconfigured
 from schemas.settings import Settings
+
+LlmOption = Annotated[
+    Literal["extractive", "local", "openai"] | None,
+    typer.Option(help="Who writes answers. local: a small model in this process. [default: RAG_LLM__KIND, else extractive]"),
+]
+
+
+def _with_llm(settings: Settings, kind: str | None) -> Settings:
+    if kind is None:
+        return settings
+    return settings.model_copy(update={"llm": settings.llm.model_copy(update={"kind": kind})})
 
 
 @contextmanager
@@ -38,6 +49,7 @@ def on_signals(stop: Callable[[], None]) -> Iterator[None]:
 
 def up(
     data_dir: Annotated[Path | None, typer.Option(help="Journal, indexes, caches. Default: RAG_DATA_DIR or .ragstream.")] = None,
+    llm: LlmOption = None,
     ready_file: Annotated[Path | None, typer.Option(hidden=True, help="Touched when everything runs.")] = None,
 ) -> None:
     """Run everything in one process: embedded parts where no server is named.
@@ -45,7 +57,7 @@ def up(
     Other commands find it while it runs: `ragstream publish docs/ --acl '*'`, `ragstream ask "…"`. It keeps a journal in the data
     directory: started again, it has everything again, without embedding anything anew. Ctrl-C stops it cleanly.
     """
-    settings = settings_for_command(quiet=False)
+    settings = _with_llm(settings_for_command(quiet=False), llm)
     if data_dir is not None:
         settings = settings.model_copy(update={"data_dir": data_dir})
     from ragstream.up import Up  # noqa: PLC0415  loads torch and Bytewax
@@ -101,18 +113,28 @@ def ingest(
                 service.close()
 
 
-def serve() -> None:
-    """Answer questions from rag.queries on rag.answers.
+def serve(
+    llm: LlmOption = None,
+    kafka: Annotated[bool, typer.Option("--kafka/--no-kafka", help="Answer rag.queries on rag.answers.")] = True,
+    http: Annotated[
+        bool | None, typer.Option("--http/--no-http", help="Answer over HTTP. [default: RAG_HTTP__ENABLED, else yes]")
+    ] = None,
+) -> None:
+    """Answer questions: from rag.queries on rag.answers, and over HTTP.
 
     Needs Kafka and Milvus. Each worker keeps its own view of the index under the data directory; run as many as there are query
     partitions. SIGTERM finishes the answers in work, then ends.
     """
-    settings = settings_for_command(quiet=False)
+    settings = _with_llm(settings_for_command(quiet=False), llm)
+    if http is not None:
+        settings = settings.model_copy(update={"http": settings.http.model_copy(update={"enabled": http})})
+    if not kafka and not settings.http.enabled:
+        usage_error("with neither --kafka nor --http there is nothing to answer")
     with reported_errors():
         where = _named_servers(settings)
         from ragstream.services import QueryService  # noqa: PLC0415
 
-        service = QueryService(settings, where)
+        service = QueryService(settings, where, serves_kafka=kafka)
         with on_signals(service.stop):
             try:
                 service.start()

@@ -146,10 +146,11 @@ def test_addresses_name_services_and_their_ports(compose: Compose) -> None:
 
 
 def test_published_ports_are_those_of_the_settings(compose: Compose) -> None:
-    """Metrics and health of ingest and of the query workers can be reached from the host."""
-    observability = Settings().observability
-    assert compose.services["ingest"].ports == [f"127.0.0.1:{observability.ingest_port}:{observability.ingest_port}"]
-    assert compose.services["serve"].ports == [f"127.0.0.1:{observability.query_port}:{observability.query_port}"]
+    """Metrics and health of ingest and of the query workers, and the HTTP interface, can be reached from the host."""
+    ports = {"ingest": [Settings().observability.ingest_port]}
+    ports["serve"] = [Settings().http.port, Settings().observability.query_port]
+    for service, published in ports.items():
+        assert compose.services[service].ports == [f"127.0.0.1:{port}:{port}" for port in published]
 
 
 def test_the_health_check_knows_the_settings_ports() -> None:
