@@ -15,7 +15,7 @@ from schemas.errors import Misconfigured
 def without(monkeypatch: pytest.MonkeyPatch, **specs: ModuleSpec | None) -> None:
     """The installation, with these packages otherwise."""
     real = importlib.util.find_spec
-    monkeypatch.setattr(local.importlib.util, "find_spec", lambda name: specs[name] if name in specs else real(name))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: specs[name] if name in specs else real(name))
 
 
 def empty_package(name: str, folder: Path) -> ModuleSpec:
