@@ -23,7 +23,7 @@ from connectors.redis import ExpiringStore, MemoryStore, RedisLink, RedisLog, Re
 from query_api.cache import AnswerCache, CacheMetrics, Shadows, SharedAnswers, ThresholdGuard
 from query_api.feedback import AskedLog, FeedbackMetrics, FeedbackReader
 from query_api.feedback.reader import Follower
-from query_api.generation.factory import create_generation
+from query_api.generation.factory import Generation, create_generation
 from query_api.generation.metrics import ModelMetrics
 from query_api.metrics import QueryMetrics
 from query_api.pipeline import AnswerPipeline, PipelineParts
@@ -100,17 +100,22 @@ class ReadPath:
         """Never raises."""
         self._stack.close()
 
-    def pipeline(self) -> AnswerPipeline:
-        """A pipeline for one event loop. Blocks the first time, while routes are embedded. Raises: Misconfigured."""
+    def pipeline(self, generation: Generation | None = None) -> AnswerPipeline:
+        """A pipeline for one event loop. Blocks the first time, while routes are embedded. Raises: Misconfigured.
+
+        Args:
+            generation: what writes, in place of what the settings ask for.
+        """
+        generation = generation or self.generation
         parts = PipelineParts(
             view=self.view,
             retriever=self.retriever,
-            answerer=self.generation.answerer,
+            answerer=generation.answerer,
             memory=self._memory,
             repeats=Repeats(self._stores.repeats, self._settings.query.repeat_ttl_s),
             asked=_Notes(self.asked),
             routes=self.routes(),
-            conversations=self.generation.conversations,
+            conversations=generation.conversations,
         )
         return AnswerPipeline(self._settings, parts, self.metrics)
 
