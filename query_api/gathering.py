@@ -71,8 +71,15 @@ class Gathering:
             self._note_arms(query, retrieved)
             following = self._check(query, retrieved, step)
             if following is None:
+                await self._look_twice(query)
                 return
             step, before = following, retrieved
+
+    async def _look_twice(self, query: Query) -> None:
+        with query.timings.step("rerank"):
+            query.passages, problem = await self._retriever.reranked(query.question, query.passages, query.deadline)
+        if problem is not None:
+            query.degrade(problem)
 
     def reader(self, query: Query) -> Reader:
         """Who reads, now. With a view that may have missed a revocation only documents for everyone are served."""

@@ -16,8 +16,11 @@ import structlog
 from connectors.embedding.port import Embedder, Vector
 from connectors.keyword.port import KeywordHit, KeywordIndex
 from connectors.milvus.port import Hit, VectorStore
+from connectors.reranking import Reranker, create_reranker
+from query_api.answer.port import Passage
 from query_api.deadline import Deadline
 from query_api.questions import QuestionVectors
+from query_api.reranking import Reranked, SecondLook
 from schemas.acl import OPERATOR, Principals
 from schemas.errors import Retryable
 from schemas.index import DocKey
@@ -95,19 +98,36 @@ class Search(NamedTuple):
 
 
 class Retriever:
-    """Owns the threads that wait for stores. `close` when no query runs."""
+    """Owns the threads that wait for stores and models. `close` when no query runs.
 
-    def __init__(self, settings: Settings, vectors: VectorStore, keyword: Callable[[], KeywordIndex], embedder: Embedder) -> None:
+    Args:
+        reranker: in place of what the settings ask for.
+
+    Raises: Misconfigured, when the settings want a reranker and name none.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        vectors: VectorStore,
+        keyword: Callable[[], KeywordIndex],
+        embedder: Embedder,
+        reranker: Reranker | None = None,
+    ) -> None:
         self._settings = settings
         self._vectors = vectors
         self._keyword = keyword
         self._questions = QuestionVectors(embedder, settings.query.embed_wait_ms / 1000)
+        reranker = reranker or create_reranker(settings.query)
+        self._second_look = SecondLook(reranker, settings.query.rerank_candidates) if reranker is not None else None
         searching = settings.query.concurrency * 2
         self._vector_threads = ThreadPoolExecutor(searching, thread_name_prefix="vector")
         self._keyword_threads = ThreadPoolExecutor(KEYWORD_THREADS, thread_name_prefix="keyword")
 
     def close(self) -> None:
         self._questions.close()
+        if self._second_look is not None:
+            self._second_look.close()
         for threads in (self._vector_threads, self._keyword_threads):
             threads.shutdown(wait=False, cancel_futures=True)
 
@@ -121,6 +141,12 @@ class Retriever:
         except Exception as exc:
             _problem("embedding", exc)
             return None
+
+    async def reranked(self, question: str, passages: Sequence[Passage], deadline: Deadline) -> Reranked:
+        """`passages` in the reranker's order, where there is one. Never raises but CancelledError."""
+        if self._second_look is None:
+            return Reranked(list(passages))
+        return await self._second_look.reranked(question, passages, deadline)
 
     async def retrieve(self, search: Search, deadline: Deadline) -> Retrieved:
         """Ask both arms for `search.limit` candidates. Never raises."""
