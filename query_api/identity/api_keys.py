@@ -1,6 +1,6 @@
 """API keys: how they look, how a file holds them, which one a caller has. Pure.
 
-A key is `rsk_<id>_<secret>`. 256 random bits need no slow hash: the file holds the SHA-256. The id finds the entry and is no secret.
+A key is `rsk_<id>_<secret>`: 256 random bits need no slow hash, so the file holds the SHA-256; the id, no secret, finds the entry.
 """
 
 from __future__ import annotations

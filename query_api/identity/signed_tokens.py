@@ -1,7 +1,7 @@
 """JSON Web Tokens to identities. Pure: keys and time are handed in.
 
-What a token says of how to check it is not believed: the algorithm must be one of the settings', the key is one of the issuer's that
-fits this algorithm, and `jku`, `jwk` and `x5u` in a header are not looked at.
+What a token says of how to check it is not believed: the algorithm must be one of the settings', the key one of the issuer's that
+fits it, and `jku`, `jwk` and `x5u` in a header are not looked at.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Final
 import orjson
 from joserfc import jwt
 from joserfc.errors import ClaimError, ExpiredTokenError, JoseError
-from joserfc.jwk import JWKRegistry, Key
+from joserfc.jwk import JWKRegistry, Key, RSAKey
 from joserfc.jws import JWSRegistry
 
 from query_api.identity.errors import BadCredentials
@@ -58,12 +58,13 @@ class TokenReader:
     def __init__(self, settings: AuthSettings) -> None:
         refused = [name for name in settings.jwt_algorithms if name not in _FITS]
         if refused or not settings.jwt_algorithms:
-            msg = f"RAG_AUTH__JWT_ALGORITHMS: {', '.join(refused) or 'empty'}; algorithms with public keys are taken: {', '.join(_FITS)}"
+            msg = f"RAG_AUTH__JWT_ALGORITHMS: {', '.join(refused) or 'empty'}; taken are: {', '.join(_FITS)}"
             raise Misconfigured(msg)
         if not settings.jwt_issuer or not settings.jwt_audience:
             msg = "tokens need both RAG_AUTH__JWT_ISSUER and RAG_AUTH__JWT_AUDIENCE: any other service's would be taken otherwise"
             raise Misconfigured(msg)
         self._settings = settings
+        self._issuer, self._audience = settings.jwt_issuer, settings.jwt_audience
         self._registry = _Pinned(algorithms=settings.jwt_algorithms, strict_check_header=False)
 
     def identity(self, token: str, keys: Iterable[Key], now_s: float) -> Identity:
@@ -91,8 +92,8 @@ class TokenReader:
         jwt.JWTClaimsRegistry(
             now=int(now_s),
             leeway=int(self._settings.jwt_leeway_s),
-            iss={"essential": True, "value": self._settings.jwt_issuer},
-            aud={"essential": True, "value": self._settings.jwt_audience},
+            iss={"essential": True, "value": self._issuer},
+            aud={"essential": True, "value": self._audience},
             exp={"essential": True},
         ).validate(claims)
 
@@ -150,7 +151,7 @@ def _key(entry: object) -> Key | None:
         return None
     try:
         key: Key = JWKRegistry.import_key(entry)
-        if entry["kty"] == "RSA" and key.public_key.key_size < MIN_RSA_BITS:
+        if isinstance(key, RSAKey) and key.public_key.key_size < MIN_RSA_BITS:
             return None
     except (JoseError, ValueError, TypeError, KeyError, AttributeError, binascii.Error):
         return None
