@@ -151,6 +151,7 @@ class Usage(Growing):
     completion_tokens: int = 0
     cost: float = Field(0.0, description="By the prices in the settings, in `currency`.")
     currency: str = "USD"
+    is_estimated: bool = Field(False, description="The endpoint gave no token counts; these are guesses that lean high.")
 
 
 class SearchedAs(Growing):
