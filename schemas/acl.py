@@ -23,6 +23,8 @@ PUBLIC: AllowList = (EVERYONE,)
 
 MAX_ALLOW_LIST = 256
 MAX_PRINCIPAL_LENGTH = 200
+MAX_ACL_BYTES: Final = 16 * 1024
+"""Of all names of a list together, in UTF-8: several lists of a document travel in one message."""
 PRINCIPAL_PATTERN: Final = r"^(\*|(user|group):[^\s\x00-\x1f\"\\]{1,190})$"
 """`"` and `\\` are refused so that a principal can stand in a filter expression of any store as it is."""
 
@@ -32,6 +34,11 @@ _PRINCIPAL = re.compile(PRINCIPAL_PATTERN)
 def allow_list(principals: Iterable[str]) -> AllowList:
     """The canonical form of an allow-list."""
     return tuple(sorted(set(principals)))
+
+
+def size_of(allow: Iterable[str]) -> int:
+    """Bytes of the names, in UTF-8."""
+    return sum(len(name.encode()) for name in allow)
 
 
 def principals_of(names: Iterable[str]) -> Principals:

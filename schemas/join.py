@@ -25,8 +25,11 @@ from typing import Literal, NamedTuple
 
 from schemas.acl import EVERYONE, OPERATOR_ONLY, AllowList, Principals, permits
 
-MAX_ENTRIES = 64
-"""Access or expiry entries kept per document. Only changes since the last content count, so few documents hold more than two."""
+MAX_ENTRIES = 32
+"""Access or expiry entries kept per document. Only changes since the last content count, so few documents hold more than two.
+
+With `MAX_ACL_BYTES` this bounds what registers take: they must fit into one message, whatever comes.
+"""
 
 NEVER: Literal[-1] = -1
 """The version of a register that nothing has set."""

@@ -34,7 +34,8 @@ DEAD_LETTER_HEADERS: Final[Mapping[str, str]] = {
     "rag-timestamp-ms": "Its Kafka timestamp.",
     "rag-failed-at-ms": "When it was rejected.",
     "rag-attempts": "How often it was tried.",
-    "rag-value": "`null` where the message had no value, else `bytes`.",
+    "rag-value": "`bytes`; `null` where the message had no value. Where a dead letter would be larger than Kafka takes: "
+    "`bytes-alone` (its own headers left out) or `left-out` (its value, too); they are at the source position.",
     "rag-key": "Its key, byte for byte.",
 }
 

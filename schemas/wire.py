@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Self, TypeVar
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
-from schemas.acl import MAX_ALLOW_LIST, MAX_PRINCIPAL_LENGTH, PRINCIPAL_PATTERN, allow_list
+from schemas.acl import MAX_ACL_BYTES, MAX_ALLOW_LIST, MAX_PRINCIPAL_LENGTH, PRINCIPAL_PATTERN, AllowList, allow_list, size_of
 from schemas.errors import Rejected
 
 SCHEMA_VERSION: Final = 1
@@ -72,6 +72,15 @@ def from_ms(ms: int) -> datetime:
     return _EPOCH + timedelta(milliseconds=ms)
 
 
+def _bounded(allow: AllowList) -> AllowList:
+    size = size_of(allow)
+    if size > MAX_ACL_BYTES:
+        msg = "must not take more than {limit} bytes, all names together; it takes {size}: name a group"
+        msg_0 = "acl_too_large"
+        raise PydanticCustomError(msg_0, msg, {"limit": MAX_ACL_BYTES, "size": size})
+    return allow
+
+
 ONE_LINE = AfterValidator(_no_control_characters)
 """Goes after a string's limits: those written behind it would be missing in the JSON Schema."""
 Line = Annotated[str, ONE_LINE]
@@ -82,7 +91,13 @@ DocId = Annotated[str, Field(min_length=1, max_length=MAX_DOC_ID_LENGTH), ONE_LI
 IndexName = Annotated[str, Field(pattern=INDEX_PATTERN, max_length=MAX_INDEX_NAME)]
 Version = Annotated[int, Field(ge=0, le=MAX_VERSION, strict=True)]
 Principal = Annotated[str, Field(pattern=PRINCIPAL_PATTERN, max_length=MAX_PRINCIPAL_LENGTH)]
-Acl = Annotated[tuple[Principal, ...], Field(max_length=MAX_ALLOW_LIST), at_most(MAX_ALLOW_LIST), AfterValidator(allow_list)]
+Acl = Annotated[
+    tuple[Principal, ...],
+    Field(max_length=MAX_ALLOW_LIST),
+    at_most(MAX_ALLOW_LIST),
+    AfterValidator(allow_list),
+    AfterValidator(_bounded),
+]
 Moment = Annotated[AwareDatetime, BeforeValidator(_rfc3339)]
 """RFC 3339 with an offset; seconds may be left out. No numbers."""
 

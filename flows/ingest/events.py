@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import accumulate
 from typing import Any, NamedTuple, TypeVar
 
 import orjson
@@ -16,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 
 from connectors.kafka.records import Record
-from schemas.acl import MAX_ALLOW_LIST, AllowList, allow_list, is_principal
+from schemas.acl import MAX_ACL_BYTES, MAX_ALLOW_LIST, AllowList, allow_list, is_principal
 from schemas.dead_letters import DeadLetter
 from schemas.documents import MAX_TTL_SECONDS, DocumentChange
 from schemas.errors import Rejected
@@ -246,7 +247,10 @@ def _salvaged_allow(wire: dict[str, Any]) -> AllowList | None:
     acl = wire.get("acl")
     if not isinstance(acl, list):
         return None
-    return allow_list(name for name in acl[:MAX_ALLOW_LIST] if isinstance(name, str) and is_principal(name))
+    named = allow_list(name for name in acl[:MAX_ALLOW_LIST] if isinstance(name, str) and is_principal(name))
+    # Of a list that is too large the first names that fit: too few only narrow.
+    sizes = accumulate(len(name.encode()) for name in named)
+    return named[: sum(1 for size in sizes if size <= MAX_ACL_BYTES)]
 
 
 def _salvaged_end(wire: dict[str, Any], event_ms: int) -> int | None:

@@ -12,11 +12,12 @@ import heapq
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 import orjson
 
+from connectors.kafka.config import MESSAGE_HEADROOM_BYTES
 from connectors.kafka.records import OutRecord, Record
 from flows.chunking import Chunk
 from flows.ingest.events import Event, Rejection, Tick, dead_letter
@@ -26,6 +27,13 @@ from schemas.errors import Rejected
 from schemas.index import DOC, SEEN, DocKey, LogKey, Outcome, SeenRecord, SourcePosition, row_id, state_from_wire, state_to_wire
 from schemas.join import EMPTY, DocumentState, join
 from schemas.wire import SCHEMA_VERSION
+
+LETTER_ROOM_BYTES: Final = MESSAGE_HEADROOM_BYTES // 2
+"""A dead letter carries its message byte for byte, so it may be larger than a manifest by what its headers take."""
+LISTED_SHARE: Final = 4
+"""A record's share for superseded rows is one in so many."""
+ROW_ID_BYTES: Final = 35
+"""32 characters, quotes and a comma."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +114,8 @@ class Lane:
         partition: of `rag.documents`, and of the index log.
         index_topic: where manifests go.
         missing_allow: per index, the allow-list of documents that never carried one.
-        max_record_bytes: manifests above are dead letters, found out before any row is written.
+        max_record_bytes: manifests above are dead letters, found out before any row is written. Nothing larger is ever
+            asked to be published: one message that Kafka doesn't take would stop the lane for good.
     """
 
     def __init__(
@@ -204,6 +213,10 @@ class Lane:
         try:
             self._publish_content(content, known, state, resolver.resolve(content), work, now_ms)
         except Rejected as exc:
+            if content is not event:  # the fault is of another event, whose text was never shown: it stays hidden
+                self._advance(event, known, state, work, now_ms)
+                work.outcome = Outcome.ACCESS_ONLY
+                return work
             return self._reject(event.record, event.key, event.effect(failed=True), exc.reason, exc.detail, now_ms)
         work.outcome = Outcome.INDEXED if content is event else Outcome.ACCESS_ONLY
         return work
@@ -223,7 +236,7 @@ class Lane:
         """A dead letter, in the same transaction as whatever of the message still applies."""
         work = self._work(record)
         work.outcome = Outcome.DEAD_LETTERED
-        letter = dead_letter(record, reason, detail, now_ms)
+        letter = dead_letter(record, reason, detail, now_ms).fitting(self._max_record_bytes + LETTER_ROOM_BYTES)
         work.dead_letter = letter
         headers = tuple(letter.wire_headers())
         # A null would be a tombstone in a compacted topic; the headers say that the value was one.
@@ -293,7 +306,7 @@ class Lane:
 
     def _publish_tombstone(self, key: DocKey, known: Known, work: Work, now_ms: int) -> None:
         rows = tuple(row for _, row in known.chunks)
-        known.superseded += rows
+        known.superseded = self._listed(known.superseded + rows)
         known.chunks, known.published = (), None
         work.garbage.append((key, rows))
         manifest = {**self._manifest(key, known, work, now_ms), "shown": False}
@@ -313,7 +326,7 @@ class Lane:
         rows, carried = _assign_rows(key, resolved.chunks, known.chunks, source)
         kept = {row for _, row in rows if row in carried}
         dropped = tuple(row for _, row in known.chunks if row not in kept)
-        following = Known(state, event.digest, event.source, tuple(rows), known.superseded + dropped)
+        following = Known(state, event.digest, event.source, tuple(rows), self._listed(known.superseded + dropped))
         manifest = self._manifest(key, following, work, now_ms) | {
             "shown": True,
             "title": resolved.title,
@@ -355,6 +368,14 @@ class Lane:
 
     def _record(self, key: LogKey, value: bytes) -> OutRecord:
         return OutRecord(self._index_topic, key.to_bytes(), value, partition=self.partition)
+
+    def _listed(self, superseded: tuple[str, ...]) -> tuple[str, ...]:
+        """The newest of the superseded rows: their list must not crowd out the text, nor make a tombstone too large.
+
+        Older ones are deleted all the same, and soon; only a process that dies before that leaves them behind, where they show
+        nothing to anybody.
+        """
+        return superseded[-(self._max_record_bytes // LISTED_SHARE // ROW_ID_BYTES) :]
 
     def _check_size(self, record: OutRecord) -> None:
         size = len(record.value or b"") + len(record.key or b"")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from confluent_kafka import Producer
 
 from connectors.kafka import partitions_of, read_to_end
 from schemas.dead_letters import DeadLetter
@@ -173,3 +174,32 @@ def test_each_is_one_dead_letter_and_touches_no_other(stack: IngestStack, tmp_pa
         assert (state.failed > live[key].registers.content[0]) == message.narrows  # type: ignore[index]
     outcomes = [outcome for partition in log.markers for _, outcome in log.outcomes(partition)]
     assert outcomes.count("dead-lettered") == len(letters) == len(bad) + 2
+
+
+@pytest.mark.timeout(180)
+def test_a_message_that_grows_when_it_is_unpacked_stops_nothing(
+    tmp_path: Path, kafka_server: KafkaAddress, milvus_server: MilvusAddress, unique_name: str
+) -> None:
+    """A producer's compression brings it past every limit: its dead letter says where it is, in place of repeating it."""
+    settings = stack_settings(tmp_path, f"{unique_name}.", kafka={"max_message_bytes": MAX_MESSAGE_BYTES})
+    with real_stack(tmp_path, settings, kafka_server.bootstrap_servers, milvus_server.uri) as stack:
+        topic = settings.kafka.topics.documents
+        grown = upsert("grown", {"text": "word " * 200_000})
+        producer = Producer(
+            {
+                "bootstrap.servers": stack.link.bootstrap,
+                "compression.type": "gzip",
+                "message.max.bytes": 10 * MAX_MESSAGE_BYTES,
+                "partitioner": "murmur2_random",
+            }
+        )
+        failures: list[object] = []
+        producer.produce(topic, grown, b"grown", on_delivery=lambda error, _: failures.append(error) if error else None)
+        assert producer.flush(20) == 0
+        assert not failures
+        stack.publish_raw([(b"after", upsert("after", {"text": "# After\n\nStill indexed.\n"}))])
+        stack.ingest()
+        [letter] = dead_letters(stack).values()
+        assert (letter.key, letter.raw, letter.is_complete, letter.topic) == (b"grown", None, False, topic)
+        assert sources(stack)[letter.source] == (b"grown", grown)
+        assert set(stack.log().live(time.time_ns() // 1_000_000)) == {DocKey("docs", "after")}

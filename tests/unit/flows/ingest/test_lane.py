@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from connectors.kafka.records import OutRecord, Record
 from flows.chunking import Chunk
 from flows.ingest.events import Event, Tick, decode
-from flows.ingest.lane import Lane, Resolved, Work
+from flows.ingest.lane import LETTER_ROOM_BYTES, Lane, Resolved, Work
 from schemas.documents import DocumentChange
 from schemas.errors import Rejected
 from schemas.index import DOC, SEEN, DocKey, IndexEntry, LogKey, Outcome, SeenRecord, SourcePosition
@@ -298,6 +298,51 @@ def test_a_text_that_lives_again_through_a_late_event_is_read_back_from_the_log(
     run(world, random.Random(1))
     assert_is_the_fold(world, changes)
     assert [entry.text for _, entry in world.documents().values()] == ["five"]
+
+
+def test_a_text_that_would_live_again_but_is_broken_stays_hidden_and_blames_nobody_else() -> None:
+    """v5 had ended before it was ever parsed; v4, late and sound, extends its life: v4 is no dead letter for that."""
+    v3 = _change(v=3, **UP, content={"text": "three"}, ttl_seconds=5)
+    v5 = _change(v=5, op="upsert", content={"text": "BROKEN"})
+    v4 = _change(v=4, op="upsert", content={"text": "four"}, expires_at=None)
+    world = World(records_of([v3, v5, v4, _change(v=6, op="access", acl=["group:hr"])]))
+    assert _outcomes(world)[2:] == [Outcome.ACCESS_ONLY, Outcome.ACCESS_ONLY]
+    assert not world.documents()
+
+
+def _names(n: int) -> list[str]:
+    """A list as large as one may be, another for each `n`."""
+    return [f"user:{n:03}-{'é' * 40}-{i:03}"[:45] + f"{i:03}" for i in range(180)]
+
+
+def test_nothing_that_is_published_is_larger_than_a_message() -> None:
+    """Whatever comes: one record that Kafka refuses would stop the lane for good, at every start again."""
+    limit = 640 * 1024
+    paragraphs = ["\n\n".join(f"{r} {n}" for n in range(3_500)) for r in range(7)]
+    grants = [_change(v=v, op="access", acl=_names(v)) for v in range(1, 41)]
+    rewritten = [_change(v=200 + r, op="upsert", content={"text": text}) for r, text in enumerate(paragraphs)]
+    changes = [
+        *grants,
+        *rewritten,
+        _change(v=300, op="delete"),
+        _change(v=1, doc_id="e", op="upsert", content={"text": "BROKEN"}),
+    ]
+    unpacked = Record("rag.documents", 0, 999, START_MS, b"bomb", b" " * 3 * limit, headers=(("note", b"x" * limit),))
+    long_key = Record("rag.documents", 0, 1_000, START_MS, b"k" * 2 * limit, None)
+    world = World([*records_of(changes), unpacked, long_key], max_record_bytes=limit)
+    lane, dead = world.open(), []
+    for record in world.source:
+        works = lane.plan(decode(record, INDEXES, NOW), world, NOW)
+        world.publish(works, lane)
+        sent = [record for work in works for record in work.records]
+        assert max(len(r.value or b"") + sum(len(v) for _, v in r.headers) for r in sent) <= limit + LETTER_ROOM_BYTES
+        dead += [work.dead_letter for work in works if work.dead_letter]
+    assert [letter.reason for letter in dead] == ["malformed", "not_json", "invalid"]
+    assert [(letter.is_complete, letter.raw is None, letter.key is None) for letter in dead[1:]] == [
+        (False, True, False),
+        (False, True, True),
+    ]
+    assert not world.documents()
 
 
 @pytest.mark.parametrize("kind", ["upsert", "access", "delete"])
