@@ -27,7 +27,7 @@ PROBLEMS_SHOWN: Final = 20
 OnStep = Callable[["Summary", "Problem | None"], None]
 
 
-def publish(  # noqa: PLR0913, PLR0917  one an option
+def publish(
     path: Annotated[
         Path, typer.Argument(metavar="PATH|-", help="Folder, file, JSONL file (also .gz, .xz), or - for JSONL on standard input.")
     ],
