@@ -28,7 +28,8 @@ CONTEXT_MAX: Final = 8_192
 SLOTS: Final = 2
 """Answers made side by side; more wait their turn."""
 THREADS_MAX: Final = 4
-"""The encoder and the stores want some of the machine, too, and so small a model gains nothing from more."""
+"""Half of the cores, and no more than this. Its threads wait for each other after every layer: beside other work on the same
+cores (encoder, stores) two were seen to be five times slower than one."""
 HTTP_THREADS: Final = 8
 """Each holds one connection, idle ones too."""
 PING_S: Final = 1
@@ -91,7 +92,7 @@ class LocalModel:
             raise Misconfigured(msg) from exc
 
     def _parameters(self, parameters: Any) -> Any:
-        threads = max(1, min(THREADS_MAX, len(os.sched_getaffinity(0))))
+        threads = max(1, min(THREADS_MAX, len(os.sched_getaffinity(0)) // 2))
         parameters.model.path = str(self._weights)
         parameters.model_alias = {MODEL}
         parameters.offline = True
@@ -101,8 +102,9 @@ class LocalModel:
         parameters.n_ctx = SLOTS * self._context
         parameters.n_parallel = SLOTS
         parameters.n_threads_http = HTTP_THREADS
-        parameters.cpuparams.n_threads = threads
-        parameters.cpuparams_batch.n_threads = threads
+        for cpu in (parameters.cpuparams, parameters.cpuparams_batch):
+            cpu.n_threads = threads
+            cpu.poll = 0  # waiting threads sleep
         parameters.sse_ping_interval = PING_S
         parameters.verbosity = 0
         # No pages, no looking into other callers' prompts, no memory beyond the slots.

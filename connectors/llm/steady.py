@@ -85,10 +85,12 @@ class SteadyChat:
             self._observer.began(line.name, self._clock() - call.began)
             outcome, is_failure = "cancelled", False
             try:
-                yield call.first
-                async for piece in self._rest(call, pieces):
+                piece = call.first
+                while not isinstance(piece, Finish):
                     yield piece
-                outcome = "ok"
+                    piece = call.told(await anext(pieces))
+                outcome = "ok"  # whether or not its caller asks for more
+                yield piece
             except ModelFailed as exc:
                 outcome, is_failure = exc.code, _tells_of_endpoint(exc)
                 raise
@@ -98,12 +100,6 @@ class SteadyChat:
     async def close(self) -> None:
         for line in self._lines:
             await line.chat.close()
-
-    async def _rest(self, call: _Call, pieces: AsyncGenerator[str | Finish, None]) -> AsyncGenerator[str | Finish, None]:
-        if isinstance(call.first, Finish):
-            return
-        async for piece in pieces:
-            yield call.told(piece)
 
     async def _begun(self, call: _Call) -> tuple[Line, AsyncGenerator[str | Finish, None]]:
         """The stream of the first endpoint that says something; its first item is `call.first`. Raises: ModelFailed."""
