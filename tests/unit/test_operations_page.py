@@ -12,6 +12,10 @@ import pytest
 from prometheus_client import REGISTRY, CollectorRegistry
 
 from flows.ingest import metrics
+from query_api.cache import CacheMetrics
+from query_api.canary import CanaryMetrics
+from query_api.feedback import FeedbackMetrics
+from query_api.generation.metrics import ModelMetrics
 from query_api.health import start_health
 from query_api.metrics import QueryMetrics
 from query_api.view import IndexView
@@ -36,7 +40,8 @@ class _NoView:
 def registered() -> dict[str, tuple[str, tuple[str, ...]]]:
     """Kind and labels of every metric of both processes, by name."""
     registry = CollectorRegistry(auto_describe=False)
-    QueryMetrics(registry)
+    for register in (QueryMetrics, CacheMetrics, ModelMetrics, FeedbackMetrics, CanaryMetrics):
+        register(registry)
     settings = Settings.model_validate({"observability": {"query_port": 0}})
     with closing(start_health(settings, registry, cast(IndexView, _NoView()))):
         pass
