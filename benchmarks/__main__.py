@@ -1,7 +1,8 @@
-"""How fast, how fresh, how large: `python -m benchmarks [PART …] [--quick]`. About half an hour for everything on two cores.
+"""How fast, how fresh, how large: `python -m benchmarks [PART …] [--quick]`. Some 45 minutes for all on two cores.
 
-Parts: ingest, llamaindex, replay, latency, history. Kafka and Milvus are started for the run (RAG_TEST_KAFKA and RAG_TEST_MILVUS
-name others). Results go to benchmarks/results/PART.json, and from all that lie there docs/benchmarks.md is written.
+Parts of the write path: ingest, llamaindex, replay, latency, history; of the read path: read, stream, hybrid, canary. Kafka,
+Milvus and Redis are started for the run (RAG_TEST_KAFKA, RAG_TEST_MILVUS and RAG_TEST_REDIS name others). Results go to
+benchmarks/results/PART.json, and from all that lie there docs/benchmarks.md is written.
 """
 
 from __future__ import annotations
@@ -13,17 +14,24 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmarks.canary import measure as measure_canary
 from benchmarks.child import in_own_process
 from benchmarks.history import measure as measure_history
+from benchmarks.hybrid import measure as measure_hybrid
 from benchmarks.machine import load, machine
+from benchmarks.read import measure as measure_read
+from benchmarks.read_stack import QUICK_DOCUMENTS, ReadStack, Texts, read_stack
 from benchmarks.report import PAGE, RESULTS, summary, write_page
 from benchmarks.stack import Servers, make_settings, running_servers
+from benchmarks.stream import measure as measure_stream
 from tests.servers.cache import UnavailableError
 
 HISTORY = Path("../shared/data/milvus-docs-history.jsonl.xz")
+SCIFACT = Path("../shared/data/scifact")
 
 
 class Run(NamedTuple):
@@ -32,7 +40,9 @@ class Run(NamedTuple):
     servers: Servers
     folder: Path
     history: Path | None
+    scifact: Path | None
     quick: bool
+    closing: ExitStack
 
 
 def ingest(run: Run) -> dict[str, Any]:
@@ -67,10 +77,27 @@ def latency(run: Run) -> dict[str, Any]:
 
 def history(run: Run) -> dict[str, Any]:
     """The whole history: what edits cost, and memory."""
-    if run.history is None:
-        msg = f"the history is needed for this part: --history PATH (looked for {HISTORY})"
-        raise SystemExit(msg)
-    return measure_history(run.servers, make_settings(run.folder / "history"), run.history, quick=run.quick)
+    return measure_history(run.servers, make_settings(run.folder / "history"), _required_history(run), quick=run.quick)
+
+
+def read(run: Run) -> dict[str, Any]:
+    """Answers over HTTP: their own cost, remembered ones, many callers, while edits arrive."""
+    return measure_read(_read_stack(run), quick=run.quick)
+
+
+def stream(run: Run) -> dict[str, Any]:
+    """A model's first token to the caller's."""
+    return measure_stream(_read_stack(run), quick=run.quick)
+
+
+def hybrid(run: Run) -> dict[str, Any]:
+    """Questions against LlamaIndex's hybrid query engine."""
+    return measure_hybrid(_read_stack(run), quick=run.quick)
+
+
+def canary(run: Run) -> dict[str, Any]:
+    """Stated lag against true lag."""
+    return measure_canary(run.servers, run.folder, _required_history(run), quick=run.quick)
 
 
 PARTS: dict[str, Callable[[Run], dict[str, Any]]] = {
@@ -79,7 +106,23 @@ PARTS: dict[str, Callable[[Run], dict[str, Any]]] = {
     "replay": replay,
     "latency": latency,
     "history": history,
+    "read": read,
+    "stream": stream,
+    "hybrid": hybrid,
+    "canary": canary,
 }
+
+
+def _required_history(run: Run) -> Path:
+    if run.history is None:
+        msg = f"the history is needed for this part: --history PATH (looked for {HISTORY})"
+        raise SystemExit(msg)
+    return run.history
+
+
+def _read_stack(run: Run) -> ReadStack:
+    texts = Texts(run.history, run.scifact, QUICK_DOCUMENTS if run.quick else None)
+    return read_stack(run.servers, run.folder, texts, run.closing)
 
 
 def _common(run: Run) -> dict[str, Any]:
@@ -95,19 +138,27 @@ def main() -> int:
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all when none is named")
     parser.add_argument("--quick", action="store_true", help="few samples: to see that it runs; writes no page")
     parser.add_argument("--history", type=Path, help=f"an edit history, JSONL.xz; default: {HISTORY} where it is")
+    parser.add_argument("--scifact", type=Path, help=f"SciFact's folder, for the read path; default: {SCIFACT} where it is")
     parser.add_argument("--page", action="store_true", help=f"only write {PAGE} from the results that there are")
     given = parser.parse_args()
     if unknown := set(given.parts) - set(PARTS):
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
     if given.history is not None and not given.history.is_file():
         parser.error(f"no such file: {given.history}")
+    if given.scifact is not None and not given.scifact.is_dir():
+        parser.error(f"no such folder: {given.scifact}")
     if given.page:
         write_page()
         return 0
     found = given.history or (HISTORY if HISTORY.is_file() else None)
     try:
-        with tempfile.TemporaryDirectory(prefix="ragstream-bench-") as folder, running_servers(Path(folder)) as servers:
-            run = Run(servers, Path(folder) / "data", found, given.quick)
+        with (
+            tempfile.TemporaryDirectory(prefix="ragstream-bench-") as folder,
+            running_servers(Path(folder)) as servers,
+            ExitStack() as closing,
+        ):
+            abstracts = given.scifact or (SCIFACT if SCIFACT.is_dir() else None)
+            run = Run(servers, Path(folder) / "data", found, abstracts, given.quick, closing)
             run.folder.mkdir()
             failed = [name for name in given.parts or PARTS if not _measured(name, run)]
     except UnavailableError as error:

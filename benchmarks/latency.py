@@ -10,17 +10,13 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import signal
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from benchmarks.stack import Servers
+from benchmarks.stack import Servers, ingest_process
 from connectors.embedding import Embedder, create_embedder
 from connectors.kafka import KafkaLink, OutRecord, Producer
 from connectors.kafka.topics import create_topics, topic_specs
@@ -56,21 +52,19 @@ def real(servers: dict[str, Any], settings: dict[str, Any], samples: int) -> dic
     link = KafkaLink(parsed.kafka, at.kafka)
     create_topics(link, topic_specs(parsed))
     embedder = create_embedder(parsed.embedding, parsed.data_dir)
-    ingest = subprocess.Popen([sys.executable, "-m", "ragstream", "ingest"], env=_environment(at, parsed))
     view, producer = IndexView(parsed, KafkaViewLog(link)), Producer(link)
     topic = parsed.kafka.topics.documents
     try:
-        view.start()
-        wait_until(lambda: view.ready().is_ready, within_s=READY_TIMEOUT_S, what="the view")
-        probe = Probe(parsed, at.milvus, view, embedder)
+        with ingest_process(at, parsed):
+            view.start()
+            wait_until(lambda: view.ready().is_ready, within_s=READY_TIMEOUT_S, what="the view")
+            probe = Probe(parsed, at.milvus, view, embedder)
 
-        def send(change: DocumentChange) -> None:
-            producer.send_and_wait(OutRecord(topic, change.doc_id.encode(), change.to_bytes()), 10)
+            def send(change: DocumentChange) -> None:
+                producer.send_and_wait(OutRecord(topic, change.doc_id.encode(), change.to_bytes()), 10)
 
-        return probe.run(send, samples)
+            return probe.run(send, samples)
     finally:
-        ingest.send_signal(signal.SIGTERM)
-        ingest.wait(60)
         producer.close()
         view.stop()
         store = create_vector_store(parsed, at.milvus)
@@ -174,18 +168,3 @@ class Probe:
         with self._view.snapshot() as snapshot:
             passages, _, _ = assemble(snapshot, Reader(EVERYBODY, now_ms), rows, retrieved.vector.scores(), None, 1.0)
         return any(passage.doc_key == key and passage.text.strip() == text for passage in passages)
-
-
-def _environment(at: Servers, settings: Settings) -> dict[str, str]:
-    """The settings as `ragstream ingest` gets them."""
-    kafka, prefix = settings.kafka.topics.model_dump(), "RAG_KAFKA__TOPICS__"
-    return {
-        **{name: value for name, value in os.environ.items() if not name.startswith("RAG_")},
-        "RAG_DATA_DIR": str(Path(settings.data_dir) / "ingest"),
-        "RAG_KAFKA__BOOTSTRAP_SERVERS": at.kafka,
-        "RAG_MILVUS__URI": at.milvus,
-        "RAG_MILVUS__COLLECTION_PREFIX": settings.milvus.collection_prefix,
-        "RAG_OBSERVABILITY__INGEST_PORT": "0",
-        "RAG_OBSERVABILITY__LOG_LEVEL": "warning",
-        **{prefix + name.upper(): topic for name, topic in kafka.items()},
-    }

@@ -24,7 +24,7 @@ from schemas.documents import DocumentChange, InlineText
 from schemas.settings import EmbeddingSettings
 
 ENVIRONMENT = Path(".cache/llamaindex")
-PACKAGES = ("llama-index-core", "llama-index-embeddings-huggingface")
+PACKAGES = ("llama-index-core", "llama-index-embeddings-huggingface", "llama-index-retrievers-bm25")
 SAME_BATCH = 32
 """Of the product's encoder on processors."""
 TIMEOUT_S = 300
@@ -34,7 +34,7 @@ def environment() -> Path:
     """LlamaIndex's own Python; made at the first call. Raises: CalledProcessError, when it can't be installed."""
     python = ENVIRONMENT / "bin" / "python"
     done = ENVIRONMENT / ".installed"
-    if done.is_file():
+    if done.is_file() and done.read_text() == " ".join(PACKAGES):
         return python
     uv = shutil.which("uv") or shutil.which("uv", path=str(Path(sys.executable).parent))
     if uv is not None:
@@ -46,7 +46,7 @@ def environment() -> Path:
         install = [str(python), "-m", "pip", "install", "-q"]
     # Our pins of what both need: the same torch and tokenizers, so that the pipelines are compared and not their dependencies.
     subprocess.run([*install, "-c", "constraints.txt", *PACKAGES], check=True)
-    done.touch()
+    done.write_text(" ".join(PACKAGES))
     return python
 
 

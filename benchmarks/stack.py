@@ -1,18 +1,22 @@
 """The write path on real servers as the benchmarks run it: one set of topics and collections per run, measured from outside.
 
-Servers named by `RAG_TEST_KAFKA` and `RAG_TEST_MILVUS` are used; else the suite's own start for the run and end with it.
+Servers named by `RAG_TEST_KAFKA`, `RAG_TEST_MILVUS` and `RAG_TEST_REDIS` are used; else the suite's own
+start for the run and end with it.
 """
 
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from connectors.embedding import Embedder, create_cache
 from connectors.kafka import KafkaLink, OutRecord, Producer
@@ -26,15 +30,19 @@ from schemas.documents import DocumentChange
 from schemas.settings import Settings, TopicSettings
 from tests.servers.kafka import KafkaServer
 from tests.servers.milvus import MilvusServer
-from tests.servers.plugin import KAFKA_VARIABLE, MILVUS_VARIABLE
+from tests.servers.plugin import KAFKA_VARIABLE, MILVUS_VARIABLE, REDIS_VARIABLE
+from tests.servers.redis import RedisServer
+
+INGEST_END_S: Final = 60
 
 
 class Servers(NamedTuple):
-    """Where Kafka and Milvus answer; `pids` of those that were started here, by name."""
+    """Where Kafka, Milvus and Redis answer (no Redis: empty); `pids` of those that were started here, by name."""
 
     kafka: str
     milvus: str
     pids: dict[str, int]
+    redis: str = ""
 
 
 class Committed(NamedTuple):
@@ -160,8 +168,8 @@ def real_stack(servers: Servers, settings: Settings, embedder: Embedder) -> Iter
 
 @contextmanager
 def running_servers(home: Path) -> Iterator[Servers]:
-    """Kafka and Milvus for the length of the block."""
-    kafka, milvus = os.environ.get(KAFKA_VARIABLE), os.environ.get(MILVUS_VARIABLE)
+    """Kafka, Milvus and Redis for the length of the block."""
+    kafka, milvus, redis = (os.environ.get(name) for name in (KAFKA_VARIABLE, MILVUS_VARIABLE, REDIS_VARIABLE))
     pids: dict[str, int] = {}
     with ExitStack() as running:
         if not kafka:
@@ -170,7 +178,36 @@ def running_servers(home: Path) -> Iterator[Servers]:
         if not milvus:
             vectors = running.enter_context(MilvusServer(home / "milvus"))
             milvus, pids["milvus"] = vectors.uri, vectors.pid
-        yield Servers(kafka, milvus, pids)
+        if not redis:
+            remembering = running.enter_context(RedisServer(home / "redis"))
+            redis, pids["redis"] = remembering.url, remembering.pid
+        yield Servers(kafka, milvus, pids, redis)
+
+
+def process_environment(at: Servers, settings: Settings) -> dict[str, str]:
+    """The settings of a run as a `ragstream` process gets them."""
+    kafka, prefix = settings.kafka.topics.model_dump(), "RAG_KAFKA__TOPICS__"
+    return {
+        **{name: value for name, value in os.environ.items() if not name.startswith("RAG_")},
+        "RAG_DATA_DIR": str(Path(settings.data_dir) / "ingest"),
+        "RAG_KAFKA__BOOTSTRAP_SERVERS": at.kafka,
+        "RAG_MILVUS__URI": at.milvus,
+        "RAG_MILVUS__COLLECTION_PREFIX": settings.milvus.collection_prefix,
+        "RAG_OBSERVABILITY__INGEST_PORT": "0",
+        "RAG_OBSERVABILITY__LOG_LEVEL": "warning",
+        **{prefix + name.upper(): topic for name, topic in kafka.items()},
+    }
+
+
+@contextmanager
+def ingest_process(at: Servers, settings: Settings) -> Iterator[None]:
+    """`ragstream ingest` for the length of the block."""
+    process = subprocess.Popen([sys.executable, "-m", "ragstream", "ingest"], env=process_environment(at, settings))
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(INGEST_END_S)
 
 
 def cpu_seconds(pid: int) -> float:

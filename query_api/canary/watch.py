@@ -31,7 +31,7 @@ CLOSE_TIMEOUT_S: Final = 1.0
 RETRY_S: Final = 1.0
 SHORTEST_LOOK_S: Final = 0.02
 LONGEST_LOOK_S: Final = 0.5
-LOOK_SHARE: Final = 0.02
+LOOK_SHARE: Final = 0.01
 """The longer something has been on its way, the less a moment matters: looks come at this share of its age."""
 STOP_TIMEOUT_S: Final = SEND_TIMEOUT_S + 2.0
 
