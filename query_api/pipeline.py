@@ -114,13 +114,13 @@ class AnswerPipeline:
         Cancelled, it stops the model too.
         """
         query = self._query(request, deadline)
-        speech = Speech(request.query_id, listen if request.stream else None, lambda: self._stands(query))
+        speech = Speech(request.query_id, listen if request.stream else None, lambda: self._stands(query), deadline.clock)
         return await self._concluded(query, self._answer(query, speech), speech)
 
     async def search(self, request: QueryRequest, deadline: Deadline) -> AnswerEvent:
         """The best passages that this caller may read, as `citations`; no answer is made. Otherwise as `answer`."""
         query = self._query(request, deadline)
-        return await self._concluded(query, self._search(query), Speech(request.query_id, None, lambda: True))
+        return await self._concluded(query, self._search(query), Speech(request.query_id, None, lambda: True, deadline.clock))
 
     def _query(self, request: QueryRequest, deadline: Deadline) -> Query:
         return Query(request, deadline, principals_of(request.principals), request.asked)
@@ -160,7 +160,8 @@ class AnswerPipeline:
                 await speech.say(known.event.text)
                 return repeated_event(known.event, self._now_ms())
             event = await self._made(query, speech)
-            await repeats.remember(query.request, event, query.rests_on)
+            if event.mode != "static":  # a model that was away may be back
+                await repeats.remember(query.request, event, query.rests_on)
             return event
 
     async def _made(self, query: Query, speech: Speech) -> AnswerEvent:

@@ -104,11 +104,11 @@ class Recollection:
         return is_whole and not draft.degraded and not query.degraded
 
     def _explained(self, query: Query, verdict: Verdict) -> CacheExplanation:
-        """What was near is told only where it stands for this caller; the cache sees to that."""
+        """Others' questions are theirs: what was near is told to operators only, to everyone else how near it was."""
         entry: Entry | None = verdict.entry
-        detail = verdict.detail
-        if verdict.withheld and OPERATOR in query.principals:
-            detail = f"{detail} ({verdict.withheld})"
+        detail = ""
+        if OPERATOR in query.principals:
+            detail = f"{verdict.detail} ({verdict.withheld})" if verdict.withheld else verdict.detail
         return CacheExplanation(
             verdict=verdict.code,
             similarity=_rounded(verdict.similarity),

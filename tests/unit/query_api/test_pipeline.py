@@ -9,14 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from connectors.redis import MemoryStore
 from query_api.answer import Asking, Draft, Emit, ExtractiveAnswerer, GenerationFailed
 from query_api.deadline import Deadline
 from query_api.events import STATIC_TEXT
+from query_api.repeats import Repeats
 from schemas.acl import OPERATOR, PUBLIC
 from schemas.errors import Retryable
 from schemas.floors import DeleteFloor, Floor
 from schemas.index import DocKey, SourcePosition
-from schemas.queries import UNKNOWN_ANSWER, AnswerEvent
+from schemas.queries import UNKNOWN_ANSWER, AnswerEvent, QueryRequest
 from schemas.tokens import WriteToken
 from tests.unit.query_api.world import World
 from tests.waiting import wait_until
@@ -458,3 +460,35 @@ def test_every_event_says_mode_and_freshness(world: World) -> None:
         event = world.ask(QUESTION, **over)
         assert event.mode is not None
         assert event.as_of is not None
+
+
+def test_access_is_looked_at_while_the_answer_is_said(tmp_path: Path) -> None:
+    """A model that speaks for long: once the document is revoked, nothing more of it leaves."""
+
+    ticks = [0.0]
+    world = World(tmp_path, Scripted(["One ", "two ", "three."], ["Other."]))
+    world.upsert("pin", 1, PIN)
+    world.upsert("other", 1, "A card PIN is four digits; ask support how to change it.")
+
+    def revoke(delta: AnswerEvent) -> None:
+        ticks.append(1.0)
+        if delta.delta == "One ":
+            world.access("pin", 2, ("group:hr",))
+
+    world.on_delta = revoke
+    request = QueryRequest(query_id="q", question=QUESTION)
+    deadline = Deadline(1_000.0, lambda: sum(ticks))
+    event = asyncio.run(world.pipeline.answer(request, deadline, world.listen))
+    assert [piece for attempt, _, piece in said(world) if attempt == 1] == ["One "]
+    assert cited(event) == [("other", 1)]
+    world.close()
+
+
+def test_a_repeated_question_after_a_models_outage_is_answered_afresh(tmp_path: Path) -> None:
+    """The static message is no answer to keep."""
+    failing = Scripted([GenerationFailed("model_unavailable", "away")], ["At a machine. [1]"])
+    world = World(tmp_path, failing, repeats=Repeats(MemoryStore(), 600))
+    world.upsert("pin", 1, PIN)
+    assert world.ask(QUESTION).mode == "static"
+    assert world.ask(QUESTION).text == "At a machine. [1]"
+    world.close()
