@@ -41,7 +41,7 @@ class Logged(NamedTuple):
 
 
 class SharedLog(Protocol):
-    """Records that all workers read in the same order: bounded in number, each for a limited time. Fails open as the store does."""
+    """Records that all workers read in the same order: bounded in number, each for a limited time. Fails open, too."""
 
     def append(self, value: bytes) -> bool:
         """Add a record; whether it was taken."""
