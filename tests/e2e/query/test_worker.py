@@ -42,6 +42,7 @@ class Broker:
     prefix: str
     data_dir: Path
     is_embedded: bool
+    events: dict[str, list[AnswerEvent]] = field(default_factory=dict)
     answers: dict[str, list[AnswerEvent]] = field(default_factory=dict)
     letters: list[DeadLetter] = field(default_factory=list)
     server: EmbeddedBroker | None = None
@@ -74,7 +75,9 @@ class Broker:
         if str(message.topic()).endswith(".answers"):
             event = AnswerEvent.from_bytes(message.value() or b"")
             assert message.key() == event.query_id.encode()
-            self.answers.setdefault(event.query_id, []).append(event)
+            self.events.setdefault(event.query_id, []).append(event)
+            if event.kind == "final":
+                self.answers.setdefault(event.query_id, []).append(event)
         else:
             self.letters.append(DeadLetter.from_wire(message.value(), _pairs(message.headers())))
 
@@ -273,9 +276,31 @@ def test_a_kill_loses_no_query(kafka: Broker) -> None:
         wait_until(kafka.has_answers(ids), within_s=SESSION_TIMEOUT_S + 30, what="all answers")
         assert second.terminate() == 0
     assert {event.text for event in kafka.answers["slow"]} == {"second"}
+    assert {event.delta[:1] for event in kafka.events["slow"]} >= {"k", "s"}, "both workers began to tell"
+    assert told(kafka.events["slow"]) == "second"
     # Whoever was answered twice can tell which came later; a single attempt is never numbered like another one.
     for events in kafka.answers.values():
         assert [event.attempt for event in events] == sorted({event.attempt for event in events})
+
+
+def told(events: list[AnswerEvent]) -> str:
+    """What a reader has in hand: the deltas of the highest attempt, in order."""
+    newest = max(event.attempt for event in events)
+    deltas = sorted((event.seq, event.delta) for event in events if event.kind == "delta" and event.attempt == newest)
+    assert [seq for seq, _ in deltas] == list(range(len(deltas)))
+    return "".join(delta for _, delta in deltas)
+
+
+def test_deltas_come_before_the_final_event(broker: Broker) -> None:
+    """In order, numbered from 0; joined they are the text of the final event, which is numbered after them."""
+    with ThreadedWorker(broker, NamedPipeline("piecemeal")):
+        broker.ask("q", "spell")
+        wait_until(broker.has_answers({"q"}), within_s=30, what="the answer")
+    events = broker.events["q"]
+    *deltas, final = events
+    assert [event.kind for event in deltas] == ["delta"] * len(deltas)
+    assert told(events) == final.text == "piecemeal"
+    assert (final.kind, final.seq, {event.attempt for event in events}) == ("final", len(deltas), {final.attempt})
 
 
 def test_through_faust_costs_milliseconds(kafka: Broker) -> None:

@@ -25,7 +25,7 @@ from schemas.settings import KafkaSettings, QuerySettings, Settings, TopicSettin
 
 
 class NamedPipeline:
-    """Answers with `name` after `delay_s`; hangs on the question `hang` where told so."""
+    """Answers with `name` after `delay_s`; hangs on the question `hang` where told so, and spells that and `spell` in deltas."""
 
     def __init__(self, name: str, delay_s: float = 0.0, *, hangs: bool = False) -> None:
         self.name = name
@@ -33,6 +33,9 @@ class NamedPipeline:
         self._hangs = hangs
 
     async def answer(self, request: QueryRequest, deadline: Deadline, listen: Listen | None = None) -> AnswerEvent:
+        for seq, piece in enumerate(self.name):
+            if listen is not None and request.question in ("hang", "spell"):
+                await listen(AnswerEvent(query_id=request.query_id, kind="delta", attempt=1, seq=seq, delta=piece))
         await asyncio.sleep(3_600 if self._hangs and request.question == "hang" else self._delay_s)
         return AnswerEvent(query_id=request.query_id, outcome="answered", text=self.name)
 
