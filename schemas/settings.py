@@ -199,7 +199,7 @@ class QuerySettings(Section):
     repeat_ttl_s: PositiveSeconds = Field(600.0, description="A query sent again within this time gets the same answer again.")
     routes_file: Path | None = Field(None, description="YAML file of routes: which indexes to search for which questions.")
     min_route_score: Annotated[float, Field(ge=-1, le=1)] = Field(
-        0.55, description="A question less like a route's examples than this goes to all indexes."
+        0.4, description="A question less like a route's examples than this goes to all indexes."
     )
 
 
