@@ -48,7 +48,7 @@ class DeadLetter(NamedTuple):
         for left_out in ({"headers": ()}, {"raw": None}, {"key": None}):
             if fitted.size <= max_bytes:
                 break
-            fitted = fitted._replace(is_complete=False, **left_out)  # type: ignore[arg-type]  # reason: a field and its empty value
+            fitted = fitted._replace(is_complete=False, **left_out)
         return fitted
 
     @property
