@@ -6,15 +6,17 @@ No network, no download. The ordinary adapter talks to it, so that nothing else 
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import secrets
+import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
 from connectors.llm.endpoint import Endpoint
-from schemas.errors import Misconfigured
+from schemas.errors import Misconfigured, Retryable
 
 if TYPE_CHECKING:
     import xllamacpp
@@ -32,6 +34,7 @@ THREADS_MAX: Final = 4
 cores (encoder, stores) two were seen to be five times slower than one."""
 HTTP_THREADS: Final = 8
 """Each holds one connection, idle ones too."""
+WARM_UP_S: Final = 60.0
 PING_S: Final = 1
 """A silent stream sends a comment this often; only then does it notice that the server stops."""
 
@@ -72,9 +75,10 @@ class LocalModel:
         self._key = secrets.token_urlsafe(24)
 
     def start(self) -> Endpoint:
-        """Load and serve the model; started again it goes on. Raises: Misconfigured, where llama.cpp can't."""
+        """Load and serve the model; started again it goes on. Raises: Misconfigured, where llama.cpp can't; Retryable."""
         if self._server is None:
             self._server = self._served()
+            self._warm_up(self._server.listening_address)
             _log.info("local_model_ready", model=MODEL, url=self._server.listening_address, context_tokens=self._context)
         return Endpoint("local", f"{self._server.listening_address}/v1", MODEL, self._key, is_inside=True)
 
@@ -90,6 +94,19 @@ class LocalModel:
         except RuntimeError as exc:
             msg = f"RAG_LLM__KIND=local: llama.cpp could not serve {self._weights} ({exc}). {REMEDY}."
             raise Misconfigured(msg) from exc
+
+    def _warm_up(self, address: str) -> None:
+        """Have one token made. It proves that the model's loop runs: stopped before that, llama.cpp waits for it for ever."""
+        body = json.dumps({"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}).encode()
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self._key}"}
+        asked = urllib.request.Request(f"{address}/v1/chat/completions", body, headers)
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            with direct.open(asked, timeout=WARM_UP_S) as response:
+                response.read()
+        except OSError as exc:
+            msg = f"RAG_LLM__KIND=local: no word of the model within {WARM_UP_S:g} s ({exc}). Is the machine overloaded?"
+            raise Retryable(msg) from exc
 
     def _parameters(self, parameters: Any) -> Any:
         threads = max(1, min(THREADS_MAX, len(os.sched_getaffinity(0)) // 2))

@@ -8,7 +8,7 @@ from contextlib import aclosing
 
 from connectors.llm import ChatModel, ChatRequest, Endpoint, EndpointChat, Finish, Patience, State, Turn
 
-PATIENT = Patience(first_token_s=10.0, idle_s=10.0)
+PATIENT = Patience(first_token_s=25.0, idle_s=25.0)
 
 
 def request(text: str = "one two three", max_tokens: int = 50) -> ChatRequest:
@@ -19,12 +19,12 @@ def endpoint_chat(url: str, patience: Patience = PATIENT, **over: str) -> Endpoi
     return EndpointChat(Endpoint("primary", url, over.get("model", "m"), over.get("api_key")), patience)
 
 
-async def items(chat: ChatModel, asked: ChatRequest | None = None, timeout_s: float = 10.0) -> list[str | Finish]:
+async def items(chat: ChatModel, asked: ChatRequest | None = None, timeout_s: float = 25.0) -> list[str | Finish]:
     async with aclosing(chat.stream(asked or request(), timeout_s)) as pieces:
         return [piece async for piece in pieces]
 
 
-async def whole(chat: ChatModel, asked: ChatRequest | None = None, timeout_s: float = 10.0) -> tuple[str, Finish]:
+async def whole(chat: ChatModel, asked: ChatRequest | None = None, timeout_s: float = 25.0) -> tuple[str, Finish]:
     *pieces, finish = await items(chat, asked, timeout_s)
     assert isinstance(finish, Finish)
     return "".join(str(piece) for piece in pieces), finish
