@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import Final
+from typing import Final, NamedTuple, Self
 
 from query_api.answer.port import Passage
 from schemas.index import DocKey
@@ -49,26 +49,34 @@ def readable(chunks: Sequence[Passage], text_of: Callable[[DocKey], str], max_to
 
 
 def _without_repetitions(chunks: Sequence[Passage]) -> list[Passage]:
-    kept: list[tuple[Passage, list[str]]] = []
+    kept: list[tuple[Passage, Wording]] = []
     for chunk in chunks:
-        words = _WORD.findall(chunk.text.casefold())
-        if not any(says_the_same(words, better) for _, better in kept):
-            kept.append((chunk, words))
+        wording = Wording.of(chunk.text)
+        if not any(wording.says_the_same(better) for _, better in kept):
+            kept.append((chunk, wording))
     return [chunk for chunk, _ in kept]
 
 
-def says_the_same(words: Sequence[str], better: Sequence[str]) -> bool:
-    """Whether a text says nothing that a better one doesn't: every word is in it, and nearly every pair of neighbours.
+class Wording(NamedTuple):
+    """A text's words, in order and as a set."""
 
-    One other word is enough to be different: a number, a negation, an opposite.
-    """
-    if not set(words) <= set(better):
-        return False
-    pairs = list(pairwise(words))
-    if not pairs:
-        return True
-    known = set(pairwise(better))
-    return sum(pair in known for pair in pairs) >= SHARED_PAIRS * len(pairs)
+    words: list[str]
+    different: frozenset[str]
+
+    @classmethod
+    def of(cls, text: str) -> Self:
+        words = _WORD.findall(text.casefold())
+        return cls(words, frozenset(words))
+
+    def says_the_same(self, better: Wording) -> bool:
+        """Whether this says nothing that a better text doesn't: every word is in it, and nearly every pair of neighbours.
+
+        One other word is enough to be different: a number, a negation, an opposite.
+        """
+        if not self.different <= better.different:
+            return False
+        pairs, known = list(pairwise(self.words)), set(pairwise(better.words))
+        return sum(pair in known for pair in pairs) >= SHARED_PAIRS * len(pairs)
 
 
 def _joined(chunks: Sequence[Passage], text: str, max_tokens: int) -> list[Passage]:

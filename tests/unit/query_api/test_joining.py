@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from query_api.answer import Passage
-from query_api.joining import about_tokens, readable, says_the_same
+from query_api.joining import Wording, about_tokens, readable
 from schemas.index import DocKey
 
 WORDS: Final = ["card", "pin", "fee", "not", "2.3", "2.4", "daily", "limit", "branch", "app"]
@@ -92,7 +92,7 @@ def test_passages_of_any_candidates(given_: tuple[dict[DocKey, str], list[Passag
 )
 def test_what_says_the_same(weaker: str, better: str, is_same: bool) -> None:
     """Repetitions are folded; a number, a negation, an opposite or another order is something else."""
-    assert says_the_same(weaker.split(), better.split()) is is_same
+    assert Wording.of(weaker).says_the_same(Wording.of(better)) is is_same
 
 
 def test_a_weak_neighbour_is_left_out() -> None:
