@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
@@ -66,24 +66,35 @@ class Producer:
         self._outage.recovered()
 
     def send_and_wait(self, record: OutRecord, timeout_s: float) -> tuple[int, int]:
-        """Send one record and return (partition, offset) once it is acknowledged.
+        """Send one record and return (partition, offset) once it is acknowledged. Raises: as `send_all`."""
+        (place,) = self.send_all([record], timeout_s)
+        return place
+
+    def send_all(self, records: Sequence[OutRecord], timeout_s: float) -> list[tuple[int, int]]:
+        """Send `records` in order and return each one's (partition, offset) once all are acknowledged.
 
         Raises:
-            Retryable: not acknowledged within `timeout_s`; it may still arrive, so records sent again must be harmless.
+            Retryable: not acknowledged within `timeout_s`; they may still arrive, so records sent again must be harmless.
+            Rejected: one is too large; those before it were sent. Misconfigured, Fatal: the first failed delivery.
         """
         client = self._opened()
         deadline = time.monotonic() + timeout_s
-        outcome = _Outcome()
-        self._enqueue(client, record, timeout_s, outcome.settle)
-        while not outcome.is_settled and time.monotonic() < deadline:
-            self._poll(client, max(0.0, min(POLL_S, deadline - time.monotonic())))
-        if not outcome.is_settled:
-            message = f"{record.topic}: no acknowledgement from Kafka in {timeout_s:g} s; the record may still arrive"
-            raise self._login_refused() or Retryable(message)
-        if outcome.error is not None:
-            raise translate(outcome.error, f"sending to {record.topic}")
+        outcomes = []
+        for record in records:
+            outcome = _Outcome()
+            self._enqueue(client, record, max(0.0, deadline - time.monotonic()), outcome.settle)
+            outcomes.append(outcome)
+        # The last to be sent is not the last to be acknowledged: partitions are acknowledged apart.
+        for record, outcome in zip(records, outcomes, strict=True):
+            while not outcome.is_settled and time.monotonic() < deadline:
+                self._poll(client, max(0.0, min(POLL_S, deadline - time.monotonic())))
+            if not outcome.is_settled:
+                message = f"{record.topic}: no acknowledgement from Kafka in {timeout_s:g} s; records may still arrive"
+                raise self._login_refused() or Retryable(message)
+            if outcome.error is not None:
+                raise translate(outcome.error, f"sending to {record.topic}")
         self._outage.recovered()
-        return outcome.partition, outcome.offset
+        return [(outcome.partition, outcome.offset) for outcome in outcomes]
 
     def close(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
         """Wait `timeout_s` for what is queued, give up the rest, release the connections. Never raises."""

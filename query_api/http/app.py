@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 
 from fastapi import FastAPI
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -52,7 +52,18 @@ IDEMPOTENCY_HEADER: Final = "Idempotency-Key"
 DESCRIPTION: Final = "Answers from documents: fresh, permitted and cited. Errors are problem documents with a stable `code`."
 
 _QUERY_ID: Final[TypeAdapter[str]] = TypeAdapter(QueryId)
-_ASK_PROBLEMS: Final = problems(400, 401, 403, 408, 413, 415, 422, 500, 503, 504)
+_ASK_PROBLEMS: Final = (400, 401, 403, 408, 413, 415, 422, 500, 503, 504)
+_TEXT: Final = {"type": "string"}
+
+_BODIES: Final[tuple[type[BaseModel], ...]] = (
+    AnswerRequest,
+    SearchRequest,
+    ChatRequest,
+    DocumentChange,
+    DocumentChanges,
+    FeedbackRequest,
+    Problem,
+)
 
 R = TypeVar("R")
 
@@ -76,9 +87,16 @@ class HttpApp:
         self.asgi.add_exception_handler(ProblemError, _told_problem)
         self.asgi.add_exception_handler(HTTPException, _told_http)
         self._add_routes()
-        describe_with(
-            self.asgi, [AnswerRequest, SearchRequest, ChatRequest, DocumentChange, DocumentChanges, FeedbackRequest, Problem]
-        )
+        bodies: list[type[BaseModel]] = [
+            AnswerRequest,
+            SearchRequest,
+            ChatRequest,
+            DocumentChange,
+            DocumentChanges,
+            FeedbackRequest,
+            Problem,
+        ]
+        describe_with(self.asgi, bodies)
 
     def close(self) -> None:
         """Release the threads that write. Never raises."""
@@ -93,7 +111,7 @@ class HttpApp:
         chat: dict[int | str, dict[str, Any]] = {
             200: {
                 "description": "The completion",
-                "content": {"application/json": {}, EVENT_STREAM: {"schema": {"type": "string"}}},
+                "content": {"application/json": {}, EVENT_STREAM: {"schema": _TEXT}},
             }
         }
         add = self.asgi.add_api_route

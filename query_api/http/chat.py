@@ -178,7 +178,7 @@ def _turns(messages: Sequence[ChatMessage]) -> tuple[Message, ...]:
 
 
 class ChatShape:
-    """Completion or chunks of one answer. Text that was sent can't be taken back here: where it is void, the stream ends in an error."""
+    """Completion or chunks of one answer. What was sent can't be taken back: where it is void, the stream ends in an error."""
 
     def __init__(self, model: str, query_id: str, *, includes_usage: bool, now_s: float | None = None) -> None:
         self._model = model

@@ -1,4 +1,4 @@
-"""What the HTTP interface needs of the rest: an answering pipeline, who asks, where changes and feedback go, how the process is."""
+"""What the HTTP interface needs of the rest: a pipeline, who asks, where changes and feedback go, how the process is."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from schemas.tokens import WriteToken
 
 
 class Pipeline(Protocol):
-    """Answers from one event loop. Neither raises but CancelledError, which ends all work on the query; both keep the deadline."""
+    """Answers from one event loop. Neither raises but CancelledError, which ends the query's work; both keep the deadline."""
 
     async def answer(self, request: QueryRequest, deadline: Deadline, listen: Listen | None = None) -> AnswerEvent: ...
 

@@ -1,6 +1,6 @@
 """Every error over HTTP: a stable code, its status and remedy, as a problem document (RFC 9457).
 
-docs/http.md has the table (a test compares). On OpenAI's routes the document has an `error` object besides, which their clients read.
+docs/http.md has the table (a test compares). On OpenAI's routes the document has an `error` object, too: their clients read it.
 """
 
 from __future__ import annotations
@@ -75,9 +75,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "retrieval_failed": Kind(503, "Nothing could be searched", _AGAIN),
     "unavailable": Kind(503, "Something needed is away", _AGAIN),
     "answer_failed": Kind(503, "No answer could be made", _AGAIN),
-    "not_acknowledged": Kind(
-        503, "The log did not acknowledge in time", "Publish the same again: it may have arrived, and does no harm."
-    ),
+    "not_acknowledged": Kind(503, "The log did not acknowledge in time", "Publish the same again: it does no harm."),
     "answer_replaced": Kind(503, "The text sent so far is void", "Discard it and ask again."),
     "deadline_passed": Kind(504, "The deadline passed", "Give more time with `timeout_ms`, or ask for less."),
 }

@@ -1,6 +1,6 @@
 """The HTTP server: uvicorn in a thread with a loop of its own, or in a loop that is given. It takes no signals.
 
-Streams that are open don't hold up the end (aiohttp waits a minute for them): they get a moment to finish, then a final event that says so.
+Open streams don't hold up the end (aiohttp would wait a minute): they get a moment to finish, then a final event that says so.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """API keys: how they look, how a file holds them, which one a caller has. Pure.
 
-A key is `rsk_<id>_<secret>`: 256 random bits need no slow hash, so the file holds the SHA-256; the id, no secret, finds the entry.
+A key is `rsk_<id>_<secret>`: 256 random bits need no slow hash, so the file holds the SHA-256. The id finds the entry.
 """
 
 from __future__ import annotations
@@ -8,10 +8,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import os
 import re
 import secrets
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated, Any, Final, NamedTuple, Self
 
 import yaml
@@ -113,6 +115,21 @@ def entry_text(entry: KeyEntry) -> str:
     """The entry as an item of the file's list `keys`."""
     fields = {name: value for name, value in entry.model_dump(mode="json").items() if value not in (None, "")}
     return "".join(f"  {line}\n" for line in str(yaml.safe_dump([fields], sort_keys=False, allow_unicode=True)).splitlines())
+
+
+def append_entry(path: Path, entry: KeyEntry) -> None:
+    """Add `entry` to the file, which is made where there is none, readable by its owner only. All or nothing.
+
+    Raises: Rejected, where what is there is no key file; OSError.
+    """
+    text = path.read_text() if path.exists() else "keys:\n"
+    whole = f"{text.rstrip()}\n{entry_text(entry)}" if parse_key_file(text) else f"keys:\n{entry_text(entry)}"
+    parse_key_file(whole)
+    beside = path.with_name(f".{path.name}.{entry.id}")
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, path.stat().st_mode & 0o777 if path.exists() else 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(whole)
+    beside.replace(path)
 
 
 def parse_key_file(text: str) -> dict[str, KeyEntry]:

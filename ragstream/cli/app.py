@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from ragstream import __version__
-from ragstream.cli import ask, configuration, doctor, inspecting, publish, run, status, topics
+from ragstream.cli import ask, configuration, doctor, inspecting, keys, publish, run, status, topics
 from ragstream.cli.console import reported_errors, warn
 from ragstream.configuration import unknown_variables
 
@@ -72,6 +72,7 @@ app.command("status", rich_help_panel=_OPERATING)(status.status)
 app.command("inspect", rich_help_panel=_OPERATING)(inspecting.inspect)
 app.command("doctor", rich_help_panel=_OPERATING)(doctor.doctor)
 app.add_typer(topics.app, name="topics", rich_help_panel=_OPERATING)
+app.add_typer(keys.app, name="keys", rich_help_panel=_OPERATING)
 app.add_typer(configuration.app, name="config", rich_help_panel=_OPERATING)
 
 

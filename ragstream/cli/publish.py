@@ -51,6 +51,7 @@ def publish(
         bool, typer.Option("--now", help="Files count as changed now, not when they were last written.")
     ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first problem.")] = False,
+    tokens: Annotated[bool, typer.Option("--tokens", help="Print read-your-writes tokens, one a line, for ask --after.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Publish documents as change events.
@@ -92,6 +93,9 @@ def publish(
         print_json(_as_json(summary, took_s))
     else:
         _print_summary(summary, took_s, allow)
+        if tokens:
+            for token in summary.tokens.values():
+                out.print(str(token))
         if is_files and allow is not None and not at_present:
             hint("Rights of files that were published before, and not written since, change with --now only")
     if summary.problem_count:
@@ -99,6 +103,7 @@ def publish(
 
 
 def _publish(settings: Settings, path: Path, options: PublishOptions, *, strict: bool) -> Summary:
+    from connectors.kafka import cluster_identity  # noqa: PLC0415
     from ragstream.publishing import changes_from  # noqa: PLC0415
     from ragstream.publishing.run import Publisher  # noqa: PLC0415
     from ragstream.publishing.sink import open_sink  # noqa: PLC0415
@@ -109,7 +114,8 @@ def _publish(settings: Settings, path: Path, options: PublishOptions, *, strict:
     changes = changes_from(path, replace(options, max_bytes=sink.max_event_bytes))
     try:
         with _progress() as on_step:
-            publisher = Publisher(sink, found.settings.kafka.topics.documents, on_step)
+            topic = found.settings.kafka.topics.documents
+            publisher = Publisher(sink, topic, on_step, cluster_identity(found.link, topic))
             try:
                 return publisher.publish(changes, strict=strict)
             except (RagError, KeyboardInterrupt):
@@ -186,6 +192,7 @@ def _as_json(summary: Summary, took_s: float) -> dict[str, object]:
         "problem_count": summary.problem_count,
         "problems": [{"where": p.where, "reason": p.reason, "detail": p.detail} for p in summary.problems],
         "took_s": round(took_s, 3),
+        "tokens": [str(token) for token in summary.tokens.values()],
     }
 
 

@@ -25,7 +25,7 @@ POLL_S: Final = 0.05
 
 
 class Door:
-    """Serves `POST /documents`: a JSON list of records in, `{"accepted": n}` out, once they are journaled and in the log."""
+    """Serves `POST /documents`: a JSON list of records in; where they lie out, once they are journaled and in the log."""
 
     def __init__(self, intake: Intake, token: str) -> None:
         handler = type("_Handler", (_DoorHandler,), {"intake": intake, "token": token})
@@ -60,7 +60,7 @@ class _DoorHandler(BaseHTTPRequestHandler):
             return
         try:
             records = [_from_wire(wire) for wire in orjson.loads(self.rfile.read(length))]
-            self._answer(200, {"accepted": self.intake.accept(records)})
+            self._answer(200, {"places": self.intake.accept(records)})
         except Rejected as exc:
             self._answer(422, {"reason": exc.reason, "error": exc.detail})
         except (ValueError, KeyError, TypeError) as exc:
@@ -80,13 +80,13 @@ class _DoorHandler(BaseHTTPRequestHandler):
         self.wfile.write(raw)
 
 
-def deliver(url: str, token: str, records: Sequence[OutRecord]) -> int:
-    """Hand `records` to a running `up`; returns how many it accepted. Raises: Rejected, Retryable."""
+def deliver(url: str, token: str, records: Sequence[OutRecord]) -> list[tuple[int, int]]:
+    """Hand `records` to a running `up`; returns where each lies, (partition, offset). Raises: Rejected, Retryable."""
     body = orjson.dumps([_to_wire(record) for record in records])
     request = urllib.request.Request(f"{url}/documents", body, {"Authorization": f"Bearer {token}"}, method="POST")
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
-            return int(orjson.loads(response.read())["accepted"])
+            return [(int(partition), int(offset)) for partition, offset in orjson.loads(response.read())["places"]]
     except urllib.error.HTTPError as exc:
         problem = orjson.loads(exc.read())
         if "reason" in problem:

@@ -44,18 +44,15 @@ class Intake:
             if self.replayed:
                 log.info("journal replayed", events=self.replayed, took_s=round(time.monotonic() - started, 2))
 
-    def accept(self, records: Sequence[OutRecord]) -> int:
-        """Journal and publish; returns how many. Blocks while consumers are behind. Raises: Rejected (nothing is
-        accepted), Retryable.
+    def accept(self, records: Sequence[OutRecord]) -> list[tuple[int, int]]:
+        """Journal and publish; returns (partition, offset) of each. Blocks while consumers are behind. Raises: Rejected
+        (nothing is accepted), Retryable.
         """
         now_ms = time.time_ns() // 1_000_000
         placed = [self._placed(record, now_ms) for record in records]
         with self._lock:
             self._journal.append(placed)
-            for record in placed:
-                self._producer.send(record)
-            self._flush()
-        return len(placed)
+            return self._producer.send_all(placed, FLUSH_TIMEOUT_S)
 
     def close(self) -> None:
         self._producer.close()

@@ -11,10 +11,12 @@ from typing import Final
 from connectors.kafka import OutRecord
 from ragstream.publishing.files import too_large
 from ragstream.publishing.options import Change, Problem
-from ragstream.publishing.sink import Sink, to_record
+from ragstream.publishing.sink import Place, Sink, to_record
 from schemas.documents import DocumentChange
 from schemas.errors import Rejected
+from schemas.index import DocKey
 from schemas.settings import MIB
+from schemas.tokens import WriteToken
 
 BATCH_RECORDS: Final = 300
 BATCH_BYTES: Final = 8 * MIB
@@ -29,6 +31,7 @@ class Summary:
         ops: changes by what they do. nbytes: of their keys and values.
         problems: the first ones; `problem_count` counts all. skipped: files passed over, by suffix.
         without_acl: upserts that say nothing about who may read.
+        tokens: by partition the last change's read-your-writes token: a partition is reflected in order.
     """
 
     published: int = 0
@@ -38,6 +41,7 @@ class Summary:
     problem_count: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
     without_acl: int = 0
+    tokens: dict[int, WriteToken] = field(default_factory=dict)
 
     def note(self, problem: Problem) -> None:
         if problem.is_skip:
@@ -53,13 +57,21 @@ class Publisher:
 
     Args:
         on_step: called with the summary after every batch and every problem.
+        log_id: identity of the log, for tokens; None: none are made.
     """
 
-    def __init__(self, sink: Sink, topic: str, on_step: Callable[[Summary, Problem | None], None] | None = None) -> None:
+    def __init__(
+        self,
+        sink: Sink,
+        topic: str,
+        on_step: Callable[[Summary, Problem | None], None] | None = None,
+        log_id: str | None = None,
+    ) -> None:
         self.summary = Summary()
         self._sink = sink
         self._topic = topic
         self._on_step = on_step
+        self._log_id = log_id
         self._batch: list[tuple[DocumentChange, OutRecord]] = []
         self._batch_bytes = 0
 
@@ -95,30 +107,33 @@ class Publisher:
         if not batch:
             return
         try:
-            self._sink.send([record for _, record in batch])
+            places = self._sink.send([record for _, record in batch])
         except Rejected:
             self._send_one_by_one(batch)
         else:
-            for change, record in batch:
-                self._count(change, record)
+            for (change, record), place in zip(batch, places, strict=True):
+                self._count(change, record, place)
         self._step(None)
 
     def _send_one_by_one(self, batch: list[tuple[DocumentChange, OutRecord]]) -> None:
         """One of them was refused; the others are sent again, which changes nothing where they had been taken."""
         for change, record in batch:
             try:
-                self._sink.send([record])
+                (place,) = self._sink.send([record])
             except Rejected as exc:
                 self._note(Problem(change.doc_id, exc.reason, exc.detail))
             else:
-                self._count(change, record)
+                self._count(change, record, place)
 
-    def _count(self, change: DocumentChange, record: OutRecord) -> None:
+    def _count(self, change: DocumentChange, record: OutRecord, place: Place) -> None:
         summary = self.summary
         summary.published += 1
         summary.nbytes += _size(record)
         summary.ops[change.op] += 1
         summary.without_acl += change.op == "upsert" and change.acl is None
+        if self._log_id is not None:
+            partition, offset = place
+            summary.tokens[partition] = WriteToken(self._log_id, partition, offset, DocKey(change.index, change.doc_id))
 
     def _note(self, problem: Problem) -> None:
         self.summary.note(problem)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from typing import Final, Protocol
 
@@ -11,13 +10,15 @@ from ragstream.embedded.door import deliver
 from ragstream.embedded.intake import MAX_EVENT_BYTES as MAX_EMBEDDED_EVENT_BYTES
 from ragstream.reach import Reach
 from schemas.documents import DocumentChange
-from schemas.errors import Retryable
 from schemas.settings import MIB
 
 FLUSH_TIMEOUT_S: Final = 60.0
-FLUSH_STEP_S: Final = 1.0
 DOOR_BYTES: Final = 16 * MIB
 """Values in one request: base64 twice over stays below what the door takes."""
+
+
+Place = tuple[int, int]
+"""Partition and offset."""
 
 
 class Sink(Protocol):
@@ -26,8 +27,8 @@ class Sink(Protocol):
     max_event_bytes: int
     """Key and value of one record, at most."""
 
-    def send(self, records: Sequence[OutRecord]) -> int:
-        """Return how many were taken, all of them, once they survive this process. Blocks while the log is behind.
+    def send(self, records: Sequence[OutRecord]) -> list[Place]:
+        """Return where each lies, once all survive this process. Blocks while the log is behind.
 
         Raises:
             Rejected: a record can't be taken. Retryable: nobody answers; records sent again do no harm.
@@ -61,8 +62,8 @@ class DoorSink:
         self._url = url
         self._token = token
 
-    def send(self, records: Sequence[OutRecord]) -> int:
-        return sum(deliver(self._url, self._token, part) for part in _parts(records, DOOR_BYTES))
+    def send(self, records: Sequence[OutRecord]) -> list[Place]:
+        return [place for part in _parts(records, DOOR_BYTES) for place in deliver(self._url, self._token, part)]
 
     def close(self) -> None:
         """Each request has a connection of its own."""
@@ -75,19 +76,8 @@ class KafkaSink:
         self.max_event_bytes = reach.settings.kafka.max_message_bytes
         self._producer = Producer(reach.link)
 
-    def send(self, records: Sequence[OutRecord]) -> int:
-        for record in records:
-            self._producer.send(record)
-        deadline = time.monotonic() + FLUSH_TIMEOUT_S
-        while True:
-            try:
-                # Short steps, so that Ctrl-C is heard.
-                self._producer.flush(FLUSH_STEP_S)
-            except Retryable:
-                if time.monotonic() >= deadline:
-                    raise
-            else:
-                return len(records)
+    def send(self, records: Sequence[OutRecord]) -> list[Place]:
+        return self._producer.send_all(records, FLUSH_TIMEOUT_S)
 
     def close(self) -> None:
         self._producer.close()

@@ -111,7 +111,7 @@ def test_a_null_value_deletes(running: Up, elsewhere: Shell) -> None:
             },
         )
     tombstone = OutRecord("", b"null/drop", None, timestamp_ms=time.time_ns() // 1_000_000 + 1)
-    assert deliver(running.running.door, running.running.token, [tombstone]) == 1
+    assert deliver(running.running.door, running.running.token, [tombstone])
     running.caught_up()
     shown = {name: elsewhere.run("inspect", f"null/{name}", "--json").json for name in ("keep", "drop")}
     assert (shown["keep"]["status"], shown["drop"]["status"]) == ("live", "deleted")

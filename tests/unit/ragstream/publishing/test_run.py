@@ -9,7 +9,7 @@ import pytest
 from connectors.kafka import OutRecord
 from ragstream.publishing import Problem
 from ragstream.publishing.run import BATCH_RECORDS, MAX_PROBLEMS_KEPT, Publisher
-from ragstream.publishing.sink import Sink, to_record
+from ragstream.publishing.sink import Place, Sink, to_record
 from schemas.documents import DocumentChange, InlineText
 from schemas.errors import Rejected
 
@@ -23,12 +23,13 @@ class ListSink(Sink):
         self.requests: list[int] = []
         self._refused = refused
 
-    def send(self, records: Sequence[OutRecord]) -> int:
+    def send(self, records: Sequence[OutRecord]) -> list[Place]:
         if any(record.key == self._refused for record in records):
             raise Rejected("refused", "not this one")
         self.requests.append(len(records))
+        first = len(self.sent)
         self.sent += records
-        return len(records)
+        return [(offset % 2, offset) for offset in range(first, len(self.sent))]
 
     def close(self) -> None:
         """Nothing to release."""
@@ -85,3 +86,10 @@ def test_the_account_of_problems_is_bounded() -> None:
     summary = Publisher(ListSink(), "t").publish([*problems, *skips])
     assert (summary.problem_count, len(summary.problems)) == (MAX_PROBLEMS_KEPT + 5, MAX_PROBLEMS_KEPT)
     assert summary.skipped == {".png": 2}
+
+
+def test_the_last_token_of_each_partition_is_kept() -> None:
+    """A lane publishes in order, so whoever waits for these has everything."""
+    summary = Publisher(ListSink(), "t", log_id="log").publish(upsert(str(n)) for n in range(5))
+    assert [(token.partition, token.offset, token.key.doc_id) for token in summary.tokens.values()] == [(0, 4, "4"), (1, 3, "3")]
+    assert not Publisher(ListSink(), "t").publish([upsert("a")]).tokens
