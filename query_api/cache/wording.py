@@ -23,8 +23,10 @@ REMEMBERED: Final = 4_096
 """Questions whose reading is kept."""
 
 
+IN_PLACE: Final = 3
+"""Words that are replaced as one."""
 SLIP_LENGTH: Final = 5
-"""Letters that a stem has at least for a one-letter difference to be a slip."""
+"""Letters that a word has at least for a one-letter difference to be a slip."""
 
 
 class Wording(NamedTuple):
@@ -60,12 +62,18 @@ _NOT = re.compile(
 )
 _CLITIC = re.compile(r"(?<=\w)'(?:s|re|ve|ll|d|m)\b")
 _PHRASES: Final = (
-    (re.compile(r"\b(?:do|does|did) not (?:know|understand|get why|see why)\b|\bnot (?:sure|aware|certain)\b|\bunaware\b|\bno idea\b"), " wonder "),
+    (
+        re.compile(
+            r"\b(?:do|does|did) not (?:know|understand|get why|see why)\b|\bnot (?:sure|aware|certain)\b|\bunaware\b|\bno idea\b"
+        ),
+        " wonder ",
+    ),
     (re.compile(r"\bfail(?:s|ed|ing|ure)?\b"), " not work "),
     (re.compile(r"\b(?:pay|paid|paying|put|putting) (?:\w+ )?in(?:to)?\b"), " payin "),
     (re.compile(r"\b(?:tak|pull)(?:e|es|ing) (?:\w+ ){0,2}out\b|\bcash(?:ing)? out\b"), " cashout "),
-    (re.compile(r"\b(?:turn|switch)(?:ed|ing|es)? (?:\w+ ){0,3}?on\b"), " enable "),
-    (re.compile(r"\b(?:turn|switch)(?:ed|ing|es)? (?:\w+ ){0,3}?off\b"), " disable "),
+    (re.compile(r"\b(?:turn|switch)(?:ed|ing|es)? ((?:\w+ ){0,3}?)on\b"), r" enable \1 "),
+    (re.compile(r"\b(?:turn|switch)(?:ed|ing|es)? ((?:\w+ ){0,3}?)off\b"), r" disable \1 "),
+    (re.compile(r"\broll(?:s|ed|ing)? ((?:\w+ ){0,3}?)back\b"), r" rollback \1 "),
     (re.compile(r"\b(?:log|sign)(?:ged|ned|ging|ning)?[ -]?(?:in|on)(?:to)?\b"), " login "),
     (re.compile(r"\b(?:log|sign)(?:ged|ned|ging|ning)?[ -]?(?:out|off)\b"), " logout "),
     (re.compile(r"\bsign(?:ed|ing)?[ -]?up\b"), " signup "),
@@ -121,6 +129,8 @@ _UNITS: Final = {
     for unit in units.split()
 }  # fmt: skip
 _NEGATIONS: Final = frozenset("not no never none nobody nothing nowhere neither nor without unable cannot hardly barely".split())
+_RESTRICTING: Final = frozenset("only solely exclusively except unless alone".split())
+"""What one question says and the other doesn't, they differ by."""
 _KINDS: Final = ("how long", "how much", "how many", "how often", "how far", "how old", "why", "when", "where", "who", "how")
 _SAME_KIND: Final = {"how many": "how much"}
 STATED: Final = "stated"
@@ -130,7 +140,9 @@ _ASKED: Final = re.compile(
 )
 _PREFIX: Final = re.compile(r"^(un|dis|de|in|im|ir|il|non|mis|re|over|under|pre|post|anti|out|up|down)-?(?=\w{3})")
 _SUFFIXES: Final = (("less", "ful"), ("less", ""), ("free", ""))
-_COMPARES: Final = re.compile(r"\b(than|versus|vs|rather|instead|compared|over|prefer|replace|replaced)\b")
+_COMPARES: Final = re.compile(
+    r"\b(than|versus|vs|rather|instead|compared|over|prefer|replace|replaced|before|after|until|depend|depends)\b"
+)
 _DIRECTIONS: Final = {
     "to": "to", "into": "to", "onto": "to", "towards": "to", "from": "from", "off": "from", "by": "by", "for": "for",
     "with": "with", "than": "than", "before": "before", "after": "after", "of": "of", "instead": "instead", "via": "via",
@@ -217,7 +229,8 @@ def _kinds_differ(one: frozenset[str], other: frozenset[str]) -> bool:
 
 def _names_differ(one: _Reading, other: _Reading) -> bool:
     """A name in mid-sentence that the other doesn't hold, however it is written."""
-    return bool((one.names - set(other.words)) | (other.names - set(one.words)))
+    mine, theirs = {stem(word) for word in one.words}, {stem(word) for word in other.words}
+    return any(stem(name) not in theirs for name in one.names) or any(stem(name) not in mine for name in other.names)
 
 
 def _is_reordered(one: _Reading, other: _Reading) -> bool:
@@ -249,16 +262,32 @@ def _points_elsewhere(one: frozenset[tuple[str, str]], other: frozenset[tuple[st
 
 def _replaced(one: _Reading, other: _Reading) -> str:
     """One weighty word in another's place, all others being the same: unless the two are known to mean the same or one is a slip."""
-    mine = [word for word in one.content if word not in other.content]
-    theirs = [word for word in other.content if word not in one.content]
-    shared = len(one.content) - len(mine)
+    if (set(one.words) ^ set(other.words)) & _RESTRICTING:
+        return "added_word"
+    mine, theirs = _missing(one, other), _missing(other, one)
     if not mine and not theirs:
         return ""
-    if len(mine) == len(theirs) == 1 and shared:
-        return "" if _means(mine[0], theirs[0]) else "other_word"
+    is_single = len(mine) == len(theirs) == 1 and len(one.content) > 1
+    if mine and theirs and (is_single or _is_in_place(one.words, other.words)):
+        return "" if len(mine) == len(theirs) and all(map(_means, mine, theirs)) else "other_word"
     if abs(len(mine) - len(theirs)) == 1 and not (mine and theirs) and _is_one_inserted(one.words, other.words):
         return "added_word"
     return ""
+
+
+def _missing(one: _Reading, other: _Reading) -> list[str]:
+    """Weighty words of one, figures left out, that the other doesn't hold in any form."""
+    theirs = set(other.content)
+    weighty = (word for word in dict.fromkeys(one.words) if stem(word) in one.content and stem(word) not in theirs)
+    return [word for word in weighty if not word[0].isdigit() and word not in _NUMBERS]
+
+
+def _is_in_place(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+    """Whether a few words stand where a few others stand, all before and after being the same."""
+    least = min(len(one), len(other))
+    head = next((n for n in range(least) if one[n] != other[n]), least)
+    tail = next((n for n in range(least - head) if one[-1 - n] != other[-1 - n]), least - head)
+    return head + tail > 0 and max(len(one), len(other)) - head - tail <= IN_PLACE
 
 
 def _is_one_inserted(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
@@ -269,7 +298,7 @@ def _is_one_inserted(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
 
 @lru_cache(maxsize=65_536)
 def _means(a: str, b: str) -> bool:
-    """Whether two stems stand on the same side of a pair of opposites, or one is a slip of the other's pen."""
+    """Whether two words stand on the same side of a pair of opposites, or one is a slip of the other's pen."""
     if _sides(a) & _sides(b):
         return True
     length = min(len(a), len(b))
@@ -338,18 +367,12 @@ def _numbers(words: tuple[str, ...]) -> tuple[str, ...]:
             found.append(_figure(word))
         elif word in _ORDINALS:
             found.append(_ORDINALS[word])
-        elif word in _NUMBERS and not (
-            word in {"one", "single", "double", "half"} and (word != "one" or before in _PRONOUN_ONE)
-        ):
+        elif word in _NUMBERS and not (word in {"one", "single", "double", "half"} and (word != "one" or before in _PRONOUN_ONE)):
             if word == "one" and place + 1 < len(words) and words[place + 1] in {"of", "i", "that", "and"}:
                 continue
             found.append(_NUMBERS[word])
         elif word in _UNITS:
             found.append(_UNITS[word])
-    return tuple(sorted(found)) if len(found) < 2 else _with_order(found)  # noqa: PLR2004
-
-
-def _with_order(found: list[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
@@ -368,7 +391,9 @@ def _kinds(folded: str) -> frozenset[str]:
             text = text.replace(f" {kind} ", " ")
     if " when " in f" {text} " or "when" in found:
         # `when I pay, why …` is a condition, not a question.
-        is_asked = re.search(r"\bwhen (?:will|does|do|is|are|can|should|did|would|was|were|has|have|shall|must|could)\b", folded)
+        is_asked = re.search(
+            r"\bwhen\s+(?:will|does|do|is|are|can|should|did|would|was|were|has|have|shall|must|could)\b", folded
+        )
         if not is_asked:
             found.discard("when")
     if "where" in found and not re.search(
@@ -398,12 +423,16 @@ def _directions(words: tuple[str, ...]) -> Iterable[tuple[str, str]]:
 
 
 def _table() -> dict[str, frozenset[tuple[int, int]]]:
-    found: dict[str, set[tuple[int, int]]] = {}
+    """A stem that is a word of its own right (`https`, `http`) is left to that word."""
+    exact: dict[str, set[tuple[int, int]]] = {}
     for group, line in enumerate(OPPOSITES.strip().splitlines()):
         for side, words in enumerate(line.split("|")):
             for word in words.split():
-                found.setdefault(word, set()).add((group, side))
-                found.setdefault(stem(word), set()).add((group, side))
+                exact.setdefault(word, set()).add((group, side))
+    found = {word: set(sides) for word, sides in exact.items()}
+    for word, sides in exact.items():
+        if stem(word) not in exact:
+            found.setdefault(stem(word), set()).update(sides)
     return {word: frozenset(sides) for word, sides in found.items()}
 
 
