@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import grpc
 
-from connectors.milvus.errors import translated
+from connectors.milvus.errors import TooLate, translated
 from schemas.errors import Misconfigured, Retryable
 
 if TYPE_CHECKING:
@@ -29,6 +29,9 @@ _CHANNEL_OPTIONS: Final = {
     "grpc.initial_reconnect_backoff_ms": 100,
     "grpc.min_reconnect_backoff_ms": 100,
     "grpc.max_reconnect_backoff_ms": 500,
+    # A connection that a failover forgot tells of it by silence only. Milvus allows a ping every five seconds.
+    "grpc.keepalive_time_ms": 5_000,
+    "grpc.keepalive_timeout_ms": 2_000,
 }
 
 
@@ -40,11 +43,11 @@ class Deadline:
         self._end = time.monotonic() + seconds
 
     def remaining(self, what: str) -> float:
-        """Seconds left. Raises: Retryable when there are none."""
+        """Seconds left. Raises: TooLate when there are none."""
         left = self._end - time.monotonic()
         if left <= 0:
             msg = f"Milvus: {what} took longer than {self._seconds:g} s"
-            raise Retryable(msg)
+            raise TooLate(msg)
         return left
 
 
@@ -100,7 +103,7 @@ class MilvusConnection:
             return client
         if not self._lock.acquire(timeout=deadline.remaining(what)):
             msg = f"Milvus at {self.uri}: still connecting ({what})"
-            raise Retryable(msg)
+            raise TooLate(msg)
         try:
             if self._client is None:
                 self._client = self._connect(deadline)

@@ -1,7 +1,8 @@
 """Milvus's errors in our words, by what the caller can do about them.
 
     Retryable
-    └── NotLoaded   the collection's data is not in the server's memory: load it and ask again
+    ├── NotLoaded   the collection's data is not in the server's memory: load it and ask again
+    └── TooLate     no answer in the time that there was
 
 Codes are Milvus's own (pkg/util/merr). What is not known to be permanent is taken to pass: a Milvus that starts, moves a segment
 or loses a node answers with codes of all kinds, mostly 65535.
@@ -42,6 +43,10 @@ class NotLoaded(Retryable):
     """The collection is not loaded."""
 
 
+class TooLate(Retryable):
+    """No answer in time."""
+
+
 @contextmanager
 def translated(uri: str, what: str) -> Iterator[None]:
     """Raise what goes wrong inside as one of our errors; `what` says what was being done."""
@@ -56,7 +61,7 @@ def translated(uri: str, what: str) -> Iterator[None]:
         raise _from_grpc(exc, uri, what) from exc
     except grpc.FutureTimeoutError as exc:
         msg = f"Milvus at {uri} did not answer in time ({what})"
-        raise Retryable(msg) from exc
+        raise TooLate(msg) from exc
 
 
 def _from_grpc(error: grpc.RpcError, uri: str, what: str) -> Exception:
@@ -64,7 +69,7 @@ def _from_grpc(error: grpc.RpcError, uri: str, what: str) -> Exception:
     if code in _REFUSED_CREDENTIALS:
         return _bad_credentials(uri, details)
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-        return Retryable(f"Milvus at {uri} did not answer in time ({what})")
+        return TooLate(f"Milvus at {uri} did not answer in time ({what})")
     if code in _REFUSED_REQUESTS:
         return Fatal(f"Milvus at {uri} refuses {what}: {code.name} {details}")
     return Retryable(f"Milvus at {uri} is away or overloaded ({what}): {code.name} {details}")

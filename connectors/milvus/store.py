@@ -12,6 +12,7 @@ from connectors.milvus.collection_requests import STRONG, CollectionRequests, de
 from connectors.milvus.connection import Deadline, MilvusConnection
 from connectors.milvus.filters import EVERY_ROW
 from connectors.milvus.port import Hit, Row, Vector, VectorStore, WriteMark
+from connectors.milvus.presence import Presence
 from connectors.milvus.ranking import rank
 from connectors.milvus.schema import FLAT, ID, VECTOR, check_dimension, collection_schema, entity, index_params
 from connectors.milvus.sealing import Sealer
@@ -41,6 +42,7 @@ class MilvusStore(VectorStore):
         self._connection = MilvusConnection(address, secret if token is None else token, settings.database or "")
         self._requests = CollectionRequests(self._connection)
         self._searcher = Searcher(self._connection, self._requests, settings)
+        self._presences: dict[str, Presence] = {}
         self._sealer = Sealer(self._connection)
         self._writing = threading.Lock()
 
@@ -136,10 +138,12 @@ class MilvusStore(VectorStore):
         now_ms: int,
         timeout_s: float,
     ) -> list[Hit]:
-        return self._searcher.search(Deadline(timeout_s), collection, vector, limit, principals, now_ms)
+        with self._presence(collection).search():
+            return self._searcher.search(Deadline(timeout_s), collection, vector, limit, principals, now_ms)
 
     def search_rows(self, collection: str, vector: Vector, row_ids: Collection[str], limit: int, timeout_s: float) -> list[Hit]:
-        rows = self._requests.fetch(Deadline(timeout_s), collection, sorted(set(row_ids)))
+        with self._presence(collection).search():
+            rows = self._requests.fetch(Deadline(timeout_s), collection, sorted(set(row_ids)))
         return rank(vector, rows.row_ids, rows.doc_keys, rows.vectors, limit)
 
     def drop(self, collection: str) -> None:
@@ -161,7 +165,19 @@ class MilvusStore(VectorStore):
         self._connection.call(Deadline(timeout_s), "ping", lambda client, timeout: client.list_collections(timeout=timeout))
 
     def close(self) -> None:
+        for presence in list(self._presences.values()):
+            presence.close()
         self._connection.close()
+
+    def _presence(self, collection: str) -> Presence:
+        presence = self._presences.get(collection)
+        if presence is None:
+            presence = self._presences.setdefault(collection, Presence(collection, lambda: self._probe(collection)))
+        return presence
+
+    def _probe(self, collection: str) -> None:
+        """A row of the collection, so that what answers again can search, too. Raises: as `search`."""
+        self._requests.query(Deadline(self._settings.search_timeout_s), collection, EVERY_ROW, [ID], limit=1)
 
     def _write_deadline(self) -> Deadline:
         return Deadline(self._settings.write_timeout_s)
