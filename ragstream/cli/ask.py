@@ -55,10 +55,6 @@ def ask(
         list[str] | None, typer.Option(metavar="TOKEN", help="Answer only once this write is reflected; repeatable.")
     ] = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Answer afresh, and remember nothing of it.")] = False,
-    after: Annotated[
-        list[str] | None,
-        typer.Option(metavar="TOKEN", help="Answer only once this change is reflected (publish --tokens); repeatable."),
-    ] = None,
     timeout: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="How long to wait for the answer.")] = 15.0,
     explain: Annotated[
         bool, typer.Option("--explain", help="Show passages, versions, scores and timings; to operators also what was withheld.")
@@ -88,7 +84,6 @@ def ask(
         "indexes": index or (),
         "filters": _filters(filters or ()),
         "passages": passages,
-        "after": after or (),
         "after": after or (),
         "explain": explain,
         "cache": "off" if no_cache else "use",
