@@ -86,7 +86,7 @@ class World:
         repeats: Repeats | None = None,
         **query: Any,
     ) -> None:
-        self.settings = Settings(data_dir=folder, query=QuerySettings(min_support=0.2, keyword_commit_s=0.01, **query))
+        self.settings = Settings(data_dir=folder, query=QuerySettings(min_support=0.01, keyword_commit_s=0.01, **query))
         topics = self.settings.kafka.topics
         self.log = MemoryLog({topics.documents: 1, self.settings.index_topic: 1, topics.floors: 1})
         self.vectors = Stores()
