@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
@@ -29,6 +30,8 @@ USAGE_GRACE_S: Final = 0.5
 """How long token counts are waited for once the answer has ended."""
 CHARS_PER_TOKEN_MAX: Final = 32
 """No vocabulary's tokens are longer on average: an endpoint that sends more than this ignores `max_tokens`."""
+CLIENT_MODULES: Final = ("openai", "openai.resources.chat.completions", "openai.types.chat")
+"""Of the official client, which imports the rest of itself as it is used. Most processes never need any of it."""
 NO_KEY: Final = "none"
 """The client insists on a key; endpoints without keys don't look at it."""
 
@@ -71,6 +74,8 @@ class EndpointChat:
     """The official client's streaming chat completion, with our own patience and errors. Contract: `ChatModel`."""
 
     def __init__(self, endpoint: Endpoint, patience: Patience) -> None:
+        for module in CLIENT_MODULES:
+            import_module(module)  # seconds on a busy machine: now, not in an event loop at the first question
         self._endpoint = endpoint
         self._patience = patience
         # A client's connections belong to the event loop that opened them.
@@ -119,7 +124,7 @@ class EndpointChat:
                     await stream.close()
 
     async def _opened(self, request: ChatRequest) -> Any:
-        from openai import APIStatusError  # noqa: PLC0415  a second to import, and most processes never need it
+        from openai import APIStatusError  # noqa: PLC0415  see CLIENT_MODULES
 
         client = await self._client()
         while True:

@@ -12,7 +12,7 @@ from connectors.llm import Finish, ModelFailed, ModelInterrupted, ModelTimeout
 from tests.contract.connectors.llm.calls import items, request, whole
 from tests.contract.connectors.llm.conftest import Opened
 
-LONG = "Tell me a very long story about a bank, a card, a lost telephone and a patient clerk. " * 5
+LONG = "Tell me a very long story about a bank, a card, a lost telephone and a patient clerk. " * 10
 
 
 def test_pieces_come_first_and_the_ending_last(opened: Opened) -> None:

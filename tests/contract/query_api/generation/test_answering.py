@@ -213,7 +213,7 @@ def test_a_model_that_fails_is_a_reason_in_time(behaviour: Behaviour, reason: st
             with pytest.raises(GenerationFailed) as failed:
                 await w.answer(within_s=1.0)
             assert failed.value.reason == reason
-            assert time.monotonic() - began < 1.1
+            assert time.monotonic() - began < 1.5
 
     run(ask)
 
@@ -329,7 +329,8 @@ def test_a_fingerprint_tells_models_and_prompts_apart() -> None:
         settings = LlmSettings(**{"kind": "openai", "base_url": "http://x/v1", "model": "m", **over})
         return create_generation(settings, ModelMetrics(CollectorRegistry())).answerer.fingerprint
 
-    kinds: list[dict[str, Any]] = [{}, {"model": "n"}, {"base_url": "http://y/v1"}, {"temperature": 1.0}, {"max_tokens": 9}, {"context_tokens": 99}]
+    kinds: list[dict[str, Any]] = [{}, {"model": "n"}, {"base_url": "http://y/v1"}, {"temperature": 1.0}]
+    kinds += [{"max_tokens": 9}, {"context_tokens": 99}]
     assert len({fingerprint(**over) for over in kinds}) == len(kinds)
     assert fingerprint() == fingerprint(api_key="other", attempts=9)
 
