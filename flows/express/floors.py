@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from flows.ingest.events import Event, Rejection
 from schemas.acl import AllowList
@@ -67,36 +68,48 @@ def narrows(item: Event | Rejection, known: DocumentState | None, sightings: Sig
     return item.key, Floor(access=AccessFloor(item.version, allow, item.source))
 
 
+class Place(NamedTuple):
+    """A floor's one record: a document, and the partition of `rag.floors` that it stands in.
+
+    A partition of `rag.documents` has its floors in the partition of the same number, so that the processes that share the work
+    never write one another's: what one of them clears must not be what another has raised over the same document (a doc_id lies
+    in two partitions after partitions were added, or with a producer that has another partitioner).
+    """
+
+    key: DocKey
+    partition: int
+
+
 class FloorBook:
     """The floors that stand in the topic, as their one writer knows them."""
 
     def __init__(self) -> None:
-        self._floors: dict[DocKey, Floor] = {}
+        self._floors: dict[Place, Floor] = {}
 
     def __len__(self) -> int:
         return len(self._floors)
 
-    def restore(self, key: DocKey, floor: Floor | None) -> None:
+    def restore(self, place: Place, floor: Floor | None) -> None:
         """Take in a record of the topic; None is a cleared floor."""
         if floor is None:
-            self._floors.pop(key, None)
+            self._floors.pop(place, None)
         else:
-            self._floors[key] = floor
+            self._floors[place] = floor
 
-    def raise_floor(self, key: DocKey, floor: Floor) -> Floor | None:
+    def raise_floor(self, place: Place, floor: Floor) -> Floor | None:
         """The joined floor to publish, None when it stands already."""
-        before = self._floors.get(key, NO_FLOOR)
+        before = self._floors.get(place, NO_FLOOR)
         joined = join_floors(before, floor)
         if joined == before:
             return None
-        self._floors[key] = joined
+        self._floors[place] = joined
         return joined
 
-    def passed(self, progress: Mapping[int, int]) -> list[DocKey]:
+    def passed(self, progress: Mapping[int, int]) -> list[Place]:
         """Take out the floors whose every position the write path has passed; their records are to be cleared."""
-        done = [key for key, floor in self._floors.items() if _is_passed(floor, progress)]
-        for key in done:
-            del self._floors[key]
+        done = [place for place, floor in self._floors.items() if _is_passed(floor, progress)]
+        for place in done:
+            del self._floors[place]
         return done
 
 

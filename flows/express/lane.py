@@ -15,7 +15,7 @@ from typing import Final
 import structlog
 
 from connectors.kafka import KafkaLink, OutRecord, Producer, Record, TopicFollower, partitions_of, read_to_end
-from flows.express.floors import FloorBook, Sightings, narrows
+from flows.express.floors import FloorBook, Place, Sightings, narrows
 from flows.ingest.events import Event, Rejection, decode
 from flows.ingest.metrics import EXPRESS_FLOORS
 from schemas.errors import Retryable
@@ -53,6 +53,7 @@ class ExpressLane:
         self._positions = positions
         self._state_of = state_of
         self._book = FloorBook()
+        self._floor_partitions = 1
         self._sightings = Sightings()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="express", daemon=True)
@@ -106,12 +107,14 @@ class ExpressLane:
     def _restore(self, positions: Mapping[int, int]) -> None:
         """Floors of an earlier life, of this process's partitions."""
         topic = self._settings.kafka.topics.floors
-        for partition in partitions_of(self._link, topic):
+        found = partitions_of(self._link, topic)
+        self._floor_partitions = len(found)
+        for partition in found:
             for record in read_to_end(self._link, topic, partition):
                 floor = Floor.from_bytes(record.value) if record.value is not None else None
                 sources = [r.source.partition for r in (floor.delete, floor.access) if r] if floor else []
                 if floor is None or any(source in positions for source in sources):
-                    self._book.restore(DocKey.parse((record.key or b"").decode()), floor)
+                    self._book.restore(Place(DocKey.parse((record.key or b"").decode()), partition), floor)
 
     def _raise_floors(self, records: list[Record], producer: Producer) -> None:
         now_ms = time.time_ns() // 1_000_000
@@ -121,9 +124,12 @@ class ExpressLane:
             found = narrows(item, self._known(item), self._sightings)
             if not self._is_ahead(record):
                 continue
-            floor = self._book.raise_floor(*found) if found is not None else None
-            if found is not None and floor is not None:
-                self._send(producer, found[0], floor)
+            if found is None:
+                continue
+            place = Place(found[0], record.partition % self._floor_partitions)
+            floor = self._book.raise_floor(place, found[1])
+            if floor is not None:
+                self._send(producer, place, floor)
                 raised += 1
         if raised:
             EXPRESS_FLOORS.inc(raised)
@@ -137,14 +143,14 @@ class ExpressLane:
 
     def _clear(self, producer: Producer) -> None:
         done = self._book.passed(self._positions())
-        for key in done:
-            self._send(producer, key, None)
+        for place in done:
+            self._send(producer, place, None)
         if done:
             self._flush(producer)
 
-    def _send(self, producer: Producer, key: DocKey, floor: Floor | None) -> None:
+    def _send(self, producer: Producer, place: Place, floor: Floor | None) -> None:
         value = floor.to_bytes() if floor is not None else None
-        producer.send(OutRecord(self._settings.kafka.topics.floors, str(key).encode(), value))
+        producer.send(OutRecord(self._settings.kafka.topics.floors, str(place.key).encode(), value, partition=place.partition))
 
     def _flush(self, producer: Producer) -> None:
         """Wait for acknowledgements; while Kafka is away the producer keeps what it was given."""

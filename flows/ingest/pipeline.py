@@ -18,7 +18,9 @@ MAX_WORKS_PER_BATCH = 4_000
 MAX_WORKS_IN_FLIGHT = 16_000
 """Events without chunks are bounded too: each holds a record of a few hundred bytes."""
 MAX_BYTES_IN_FLIGHT = 64 * 1024 * 1024
-"""Manifests carry whole texts."""
+"""Manifests carry whole texts, and a change of access touches every row of its document."""
+ROW_BYTES = 2_048
+"""What a row on its way takes, about: its vector, mostly."""
 
 
 class Stage(Protocol):
@@ -40,7 +42,8 @@ class Admitted(NamedTuple):
 
     @classmethod
     def of(cls, work: Work) -> Admitted:
-        return cls(work, work.new_chunks if work.rows else 0, sum([len(record.value or b"") for record in work.records]))
+        held = sum([len(record.value or b"") for record in work.records])
+        return cls(work, work.new_chunks, held + ROW_BYTES * len(work.rows)) if work.rows else cls(work, 0, held)
 
 
 class WritePipeline:

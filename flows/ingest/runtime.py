@@ -44,8 +44,8 @@ EMBEDDED_MAX_RECORD_BYTES: Final = 2 * MIB
 RECORD_MARGIN_BYTES: Final = 1024
 MIN_FETCH: Final = 8
 CONSUMER: Final = "ingest"
-CHUNKS_PER_FETCH: Final = 96
-"""New chunks that a batch is meant to hold: few enough to keep every stage busy."""
+ROWS_PER_FETCH: Final = 96
+"""Rows that a batch is meant to write: few enough to keep every stage busy."""
 ROUNDS_PER_WINDOW: Final = 2
 """Rounds of the encoder whose chunks are sorted by length together: less padding, for a later publication under load."""
 WINDOWS_IN_FLIGHT: Final = 3
@@ -75,12 +75,12 @@ class OpenLane:
     fetch: int = 64
 
     def appetite(self, most: int) -> int:
-        """How many messages to take next: few where each brings chunks to embed, many where nothing changes."""
+        """How many messages to take next: few where each brings rows to write, many where nothing changes."""
         return min(self.fetch, most)
 
-    def adapt(self, events: int, chunks: int) -> None:
-        per_event = chunks / max(1, events)
-        wanted = CHUNKS_PER_FETCH / per_event if per_event > 0.01 else self.fetch * 2  # noqa: PLR2004
+    def adapt(self, events: int, rows: int) -> None:
+        per_event = rows / max(1, events)
+        wanted = ROWS_PER_FETCH / per_event if per_event > 0.01 else self.fetch * 2  # noqa: PLR2004
         self.fetch = max(MIN_FETCH, min(4096, int(wanted)))
 
 
@@ -306,14 +306,14 @@ class IngestRuntime:
     def plan(self, items: list[Event | Rejection | Tick]) -> list[Work]:
         """Fence and dedupe; fetch, parse and chunk what advances."""
         works: list[Work] = []
-        chunks: dict[int, list[int]] = {}
+        rows: dict[int, list[int]] = {}
         for item in items:
             partition = item.partition if isinstance(item, Tick) else item.record.partition
             planned = self.lanes[partition].lane.plan(item, self._resolver, self.now_ms())
             works += planned
             if not isinstance(item, Tick):
-                chunks.setdefault(partition, []).append(sum(work.new_chunks for work in planned))
-        for partition, counts in chunks.items():
+                rows.setdefault(partition, []).append(sum(len(work.rows) for work in planned))
+        for partition, counts in rows.items():
             self.lanes[partition].adapt(len(counts), sum(counts))
         return works
 

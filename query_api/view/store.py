@@ -19,6 +19,7 @@ import orjson
 import structlog
 
 from connectors.kafka import Record
+from query_api.view.access import standing
 from query_api.view.metadata import value_keys
 from query_api.view.records import DocumentCard, Shown, manifest_head, require_known_schema, seen_head
 from query_api.view.snapshot import DocumentCache, ViewSnapshot
@@ -32,12 +33,13 @@ from query_api.view.tables import (
     position_key,
     reader_key,
     run_key,
+    unpack_number,
     unpack_offset,
     with_prefix,
 )
 from schemas.acl import OPERATOR_ONLY, AllowList
 from schemas.errors import Fatal, Misconfigured
-from schemas.floors import Floor, join_floors
+from schemas.floors import NO_FLOOR, Floor, join_floors
 from schemas.index import DOC, PROGRESS, SEEN, DocKey, LogKey, Outcome, Progress
 
 VIEW_FORMAT: Final = 2
@@ -80,6 +82,7 @@ class _Batch:
     txn: lmdb.Transaction
     before: dict[DocKey, DocumentCard]
     after: dict[DocKey, DocumentCard]
+    progress: Mapping[int, int] | None = None
 
 
 class ManifestStore:
@@ -248,7 +251,7 @@ class ManifestStore:
         if record.key is None:
             return
         if record.topic == self._floors_topic:
-            self._apply_floor(batch.txn, tables, record)
+            self._apply_floor(batch, tables, record)
             return
         key = LogKey.from_bytes(record.key)
         if key.kind == DOC:
@@ -262,6 +265,7 @@ class ManifestStore:
             self._change(batch, tables, DocKey.parse(key.name), lambda card: card.with_seen(record.partition, seen))
         elif key.kind == PROGRESS and record.value is not None:
             self._apply_progress(batch.txn, tables, int(key.name), record.value)
+            batch.progress = None
 
     def _change(self, batch: _Batch, tables: Tables, key: DocKey, change: Callable[[DocumentCard], DocumentCard]) -> None:
         card = batch.after.get(key)
@@ -271,16 +275,24 @@ class ManifestStore:
             batch.before[key] = card
         batch.after[key] = change(card)
 
-    def _apply_floor(self, txn: lmdb.Transaction, tables: Tables, record: Record) -> None:
+    def _apply_floor(self, batch: _Batch, tables: Tables, record: Record) -> None:
         name = in_partition(document_key(DocKey.parse((record.key or b"").decode())), record.partition)
-        if record.value is None:
-            txn.delete(name, db=tables.floors)
-            return
-        floor = Floor.from_bytes(record.value)
-        held = txn.get(name, db=tables.floors)
-        # Joined, not replaced: a floor narrows until it is cleared, whoever wrote the last one.
-        joined = join_floors(Floor.from_bytes(bytes(held)), floor) if held is not None else floor
-        txn.put(name, joined.to_bytes(), db=tables.floors)
+        held = batch.txn.get(name, db=tables.floors)
+        floor = Floor.from_bytes(record.value) if record.value is not None else NO_FLOOR
+        # Joined, not replaced: a floor narrows until it is cleared, whoever wrote the last one. Cleared it still narrows until
+        # this view has passed it: floors may be read ahead of the manifests that they stand in for.
+        stands = standing(Floor.from_bytes(bytes(held)), self._progress_in(batch, tables)) if held is not None else NO_FLOOR
+        joined = join_floors(stands, floor)
+        if joined == NO_FLOOR:
+            batch.txn.delete(name, db=tables.floors)
+        else:
+            batch.txn.put(name, joined.to_bytes(), db=tables.floors)
+
+    def _progress_in(self, batch: _Batch, tables: Tables) -> Mapping[int, int]:
+        if batch.progress is None:
+            with batch.txn.cursor(db=tables.progress) as cursor:
+                batch.progress = {unpack_number(bytes(key)): orjson.loads(bytes(raw))["next"] for key, raw in cursor}
+        return batch.progress
 
     def _apply_progress(self, txn: lmdb.Transaction, tables: Tables, partition: int, raw: bytes) -> None:
         require_known_schema(orjson.loads(raw))

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from flows.ingest.lane import RowScalars, RowWrite, Work
-from flows.ingest.pipeline import WritePipeline
+from flows.ingest.pipeline import MAX_BYTES_IN_FLIGHT, ROW_BYTES, WritePipeline
 from schemas.errors import Fenced
 from schemas.index import DocKey
 
@@ -80,6 +80,24 @@ def test_chunks_in_flight_never_exceed_the_limit(stages: tuple[Stage, Stage]) ->
     submitter.join(10)
     assert not submitter.is_alive()
     stages[1].wait_for(8)
+    pipeline.close()
+
+
+def test_changes_of_access_to_large_documents_are_bounded_by_the_rows_they_touch(stages: tuple[Stage, Stage]) -> None:
+    """They bring no chunk to embed, but each holds a vector for every row on its way."""
+    pipeline = started(stages)
+    stages[0].gate.clear()
+    rows = MAX_BYTES_IN_FLIGHT // ROW_BYTES // 3
+    scalars = [RowWrite(str(n), "d", DocKey("docs", "x"), SCALARS) for n in range(rows)]
+    changes = [Work(0, None, None, rows=scalars, position=n) for n in range(5)]
+    submitter = threading.Thread(target=pipeline.submit, args=(changes,), daemon=True)
+    submitter.start()
+    submitter.join(0.3)
+    assert submitter.is_alive()
+    assert pipeline.in_flight == (0, 3)
+    stages[0].gate.set()
+    submitter.join(10)
+    stages[1].wait_for(5)
     pipeline.close()
 
 

@@ -14,7 +14,7 @@ from query_api.view.folder import ClaimedFolder
 from query_api.view.store import ManifestStore, ViewIdentity
 from schemas.acl import OPERATOR, PUBLIC, principals_of
 from schemas.errors import Fatal, Misconfigured
-from schemas.floors import AccessFloor, DeleteFloor, Floor
+from schemas.floors import NO_FLOOR, AccessFloor, DeleteFloor, Floor
 from schemas.index import DocKey, OutcomeRun, SourcePosition
 from schemas.join import effect_of, fold
 from tests.unit.query_api.view.test_records import Delivered, Event, deliveries
@@ -176,7 +176,23 @@ def test_floors_hide_and_narrow_until_progress_passes(store: ManifestStore) -> N
     assert readable(store, A, ANN), "the event at 5 was fenced: what the manifest says holds"
     assert text_of(store, B) is None
     store.apply([floor_record(B, None, 2)])
+    store.apply(records(progress(0, 7), start=5))
     assert text_of(store, B) == "text"
+
+
+def test_a_floor_that_is_cleared_narrows_until_the_view_has_passed_it(store: ManifestStore) -> None:
+    """Its floor is cleared, the write path being past the delete; a view that is behind must not show the text again."""
+    store.apply(records(*Writer(0).upsert(A, 1, "text"), progress(0, 1)))
+    floor = Floor(DeleteFloor(2, SourcePosition(0, 6)), AccessFloor(1, (), SourcePosition(0, 3)))
+    store.apply([floor_record(A, floor, 0), floor_record(A, None, 1)])
+    assert text_of(store, A) is None
+    store.apply(records(progress(0, 5), start=9))
+    assert text_of(store, A) is None
+    store.apply(records(progress(0, 7), start=10))
+    assert text_of(store, A) == "text", "the delete was fenced: what the manifest says holds"
+    store.apply([floor_record(A, None, 2)])
+    with store.snapshot() as snapshot:
+        assert snapshot.floor(A) == NO_FLOOR
 
 
 def test_a_later_floor_does_not_lift_an_earlier_one(store: ManifestStore) -> None:
