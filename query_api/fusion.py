@@ -1,7 +1,7 @@
 """Fusing the two arms' rankings into one: a convex combination of min-max normalised scores. Pure.
 
 Scores are normalised over the candidates that the caller may read, never over all that were found: the scale must not
-tell of hidden documents. (SciFact, NDCG@10: dense 0.648, BM25 0.686, reciprocal ranks 0.716, this 0.732.)
+tell of hidden documents. (SciFact, whole abstracts, NDCG@10: dense 0.648, BM25 0.686, reciprocal ranks 0.716, this 0.732.)
 """
 
 from __future__ import annotations
