@@ -141,8 +141,10 @@ def parse_key_file(text: str) -> dict[str, KeyEntry]:
         mark = getattr(exc, "problem_mark", None)
         where = f" at line {mark.line + 1}" if mark is not None else ""
         raise Rejected(reason, f"not YAML{where}: {getattr(exc, 'problem', None) or type(exc).__name__}") from exc
+    if content is None or content == {"keys": None}:
+        return {}  # `keys:` alone, or nothing yet
     try:
-        entries = _KeyFile.model_validate(content or {}).keys
+        entries = _KeyFile.model_validate(content).keys
     except ValidationError as exc:
         raise Rejected(reason, describe(exc)) from exc
     found: dict[str, KeyEntry] = {}

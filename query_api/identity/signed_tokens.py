@@ -14,8 +14,9 @@ from typing import Any, Final
 import orjson
 from joserfc import jwt
 from joserfc.errors import ClaimError, ExpiredTokenError, JoseError
-from joserfc.jwk import JWKRegistry, Key, RSAKey
+from joserfc.jwk import JWKRegistry, Key
 from joserfc.jws import JWSRegistry
+from joserfc.util import to_bytes, urlsafe_b64decode
 
 from query_api.identity.errors import BadCredentials
 from query_api.identity.identity import Identity, Scopes, identity_of
@@ -150,9 +151,9 @@ def _key(entry: object) -> Key | None:
     if not isinstance(entry, dict) or entry.get("kty") not in {"RSA", "EC", "OKP"} or entry.get("use", "sig") != "sig":
         return None
     try:
-        key: Key = JWKRegistry.import_key(entry)
-        if isinstance(key, RSAKey) and key.public_key.key_size < MIN_RSA_BITS:
+        if entry["kty"] == "RSA" and len(urlsafe_b64decode(to_bytes(entry["n"]))) * 8 < MIN_RSA_BITS:
             return None
+        key: Key = JWKRegistry.import_key(entry)
     except (JoseError, ValueError, TypeError, KeyError, AttributeError, binascii.Error):
         return None
     return key
