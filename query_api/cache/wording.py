@@ -2,8 +2,8 @@
 
 Embeddings put `upgrade from 2.3` and `downgrade to 2.4` at 0.98, and both are answered from the same passages. So whatever can turn
 a question around is compared word by word: numbers, codes and names, negation, opposites, directions, who is compared with whom,
-what kind of thing is asked, and one word put in another's place. English is known; in other languages numbers, codes, names and rare words are compared all the same.
-Prefers to find a difference that is none.
+what kind of thing is asked, and one word put in another's place. English is known; in other languages numbers, codes and
+names are compared all the same. Prefers to find a difference that is none.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 from query_api.answer.terms import STOP_WORDS, stem
 from query_api.cache.opposites import OPPOSITES
 
-# ruff: noqa: SIM905  (lists of words read best as words)
+# ruff: noqa: SIM905, E501  (lists of words read best as words, patterns on one line)
 
 REMEMBERED: Final = 4_096
 """Questions whose reading is kept."""

@@ -1,0 +1,102 @@
+"""A thumbs-down counts only from whoever asked; everything else is counted and changes nothing."""
+
+from __future__ import annotations
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from connectors.kafka import Record
+from connectors.redis import MemoryStore
+from query_api.feedback import AskedLog, FeedbackMetrics, FeedbackReader
+from schemas.errors import Retryable
+from schemas.feedback import Feedback
+from tests.waiting import wait_until
+
+
+class Topic:
+    """A follower over what a test appends; away at first if told so."""
+
+    def __init__(self, *, away: int = 0) -> None:
+        self.records: list[Record] = []
+        self.away = away
+        self.closed = 0
+
+    def open(self) -> Topic:
+        if self.away:
+            self.away -= 1
+            raise Retryable("Kafka is away")
+        return self
+
+    def poll(self, timeout_s: float) -> list[Record]:
+        taken, self.records = self.records, []
+        return taken
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def message(query_id: str = "q1", principal: str | None = "user:maya", rating: str = "down") -> bytes:
+    return Feedback.model_validate({"query_id": query_id, "principal": principal, "rating": rating}).model_dump_json().encode()
+
+
+def make(topic: Topic | None = None) -> tuple[AskedLog, FeedbackReader, list[str]]:
+    asked, barred = AskedLog(MemoryStore(), 60), list[str]()
+    return asked, FeedbackReader((topic or Topic()).open, asked, barred.append, FeedbackMetrics(CollectorRegistry())), barred
+
+
+@pytest.mark.parametrize(
+    ("raw", "outcome"),
+    [
+        (message(), "down"),
+        (message(rating="up"), "up"),
+        (message(principal="user:tom"), "foreign"),
+        (message(principal=None), "foreign"),
+        (message(principal="group:hr"), "foreign"),
+        (message("q9"), "unknown"),
+        (b"{", "undecodable"),
+        (None, "undecodable"),
+    ],
+)
+def test_what_becomes_of_it(raw: bytes | None, outcome: str) -> None:
+    """Only a thumbs-down of the asker takes the answer out; a member of one of its groups is not the asker."""
+    asked, reader, barred = make()
+    asked.note("q1", ("user:maya", "group:hr"), "entry-1")
+    assert reader.take(raw) == outcome
+    assert barred == (["entry-1"] if outcome == "down" else [])
+
+
+def test_an_anonymous_question_takes_anonymous_feedback() -> None:
+    """And nobody else's."""
+    asked, reader, barred = make()
+    asked.note("q1", (), "entry-1")
+    assert [reader.take(message()), reader.take(message(principal=None))] == ["foreign", "down"]
+    assert barred == ["entry-1"]
+
+
+def test_an_answer_that_was_not_remembered_is_counted_only() -> None:
+    """There is nothing to take out."""
+    asked, reader, barred = make()
+    asked.note("q1", ("user:maya",), None)
+    assert reader.take(message()) == "down_not_cached"
+    assert barred == []
+
+
+def test_two_askers_may_choose_the_same_query_id() -> None:
+    """Neither takes the other's place."""
+    asked, reader, barred = make()
+    asked.note("q1", ("user:maya",), "hers")
+    asked.note("q1", ("user:tom",), "his")
+    assert reader.take(message()) == "down"
+    assert barred == ["hers"]
+
+
+def test_the_reader_waits_for_kafka_and_ends_when_told() -> None:
+    """An outage at the start is no end."""
+    topic = Topic(away=1)
+    asked, reader, barred = make(topic)
+    asked.note("q1", ("user:maya",), "entry-1")
+    topic.records.append(Record("rag.feedback", 0, 0, 0, b"q1", message()))
+    reader.start()
+    wait_until(lambda: barred == ["entry-1"], within_s=10, what="the feedback to be applied")
+    reader.stop()
+    assert topic.closed == 1
