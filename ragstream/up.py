@@ -10,13 +10,14 @@ import os
 import secrets
 import shutil
 import threading
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Final
 
 import structlog
 
 from connectors.embedding import create_embedder
-from connectors.kafka import Backlog, KafkaLink
+from connectors.kafka import Backlog, KafkaLink, OutRecord
 from connectors.kafka.embedded import EmbeddedBroker
 from connectors.kafka.topics import create_topics, topic_specs
 from connectors.milvus import LiteServer
@@ -28,8 +29,10 @@ from ragstream.embedded.door import Door
 from ragstream.embedded.intake import Intake
 from ragstream.embedded.journal import Journal
 from ragstream.embedded.running import Running, announce, hold, withdraw
+from ragstream.publishing.sink import Place
 from ragstream.reach import lock_dir
 from ragstream.services import IngestService, QueryService, Where
+from schemas.errors import Retryable
 from schemas.settings import Settings
 
 JOURNAL: Final = "journal/events.log"
@@ -91,7 +94,8 @@ class Up:
         stack.callback(embedder.close)
         # Half of the journal would show what its other half deletes: nothing is answered before all of it is reflected.
         restored = self._replayed if link.embedded else None
-        self.query = QueryService(settings, self.where, embedder=embedder, restored=restored)
+        accept = self._accept if link.embedded else None
+        self.query = QueryService(settings, self.where, embedder=embedder, restored=restored, accept=accept)
         stack.callback(self.query.close)
         self.ingest = IngestService(settings, self.where, embedder=embedder)
         stack.callback(self.ingest.close)
@@ -154,9 +158,17 @@ class Up:
             generation=settings.generation,
             ingest_health=self.ingest.health_url,
             query_health=self.query.health_url,
+            http=self.query.http_url,
         )
         announce(self.running)
         stack.callback(withdraw, self.running)
+
+    def _accept(self, records: Sequence[OutRecord]) -> list[Place]:
+        """What comes over HTTP, into the journal. Raises: Rejected, Retryable."""
+        if self.intake is None:
+            msg = "the journal is not open yet; send it again in a moment"
+            raise Retryable(msg)
+        return self.intake.accept(records)
 
     def _replay(self) -> None:
         try:

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import structlog
@@ -43,10 +43,11 @@ class HttpService:
     """Serves the HTTP interface: `start()` and `stop()` for a thread of its own, or `await serve()` in a loop that runs.
 
     Args:
+        ports: what it needs, or what makes it, called where it is going to be used, before the first connection is taken.
         host: in place of the settings'; embedded mode binds loopback.
     """
 
-    def __init__(self, settings: Settings, ports: Ports, host: str | None = None) -> None:
+    def __init__(self, settings: Settings, ports: Ports | Callable[[], Ports], host: str | None = None) -> None:
         self._settings = settings
         self._host = host or settings.http.host
         self._ports = ports
@@ -80,7 +81,8 @@ class HttpService:
 
     def start(self) -> None:
         """Serve from a thread; returns once connections are taken. Raises: Misconfigured."""
-        self.bind()
+        if self._socket is None:
+            self.bind()
         self._thread = threading.Thread(target=self._run, name="http", daemon=True)
         self._thread.start()
         self._started.wait()
@@ -100,7 +102,7 @@ class HttpService:
         if self._socket is None:
             self.bind()
         assert self._socket is not None
-        app = HttpApp(self._settings, self._ports)
+        app = HttpApp(self._settings, self._ports() if callable(self._ports) else self._ports)
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         if self._is_asked_to_stop:
             self._stop.set()

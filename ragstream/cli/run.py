@@ -67,7 +67,10 @@ def up(
         with on_signals(whole.stop):
             try:
                 whole.start()
-                err.print(f'ragstream runs (pid in {settings.data_dir}/lock). Try:  ragstream ask "…"   |   Ctrl-C stops it')
+                page = f"   |   {whole.query.http_url}/docs" if whole.query.http_url else ""
+                err.print(
+                    f'ragstream runs (pid in {settings.data_dir}/lock). Try:  ragstream ask "…"{page}   |   Ctrl-C stops it'
+                )
                 if ready_file is not None:
                     ready_file.touch()
                 whole.wait()

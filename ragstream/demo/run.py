@@ -208,6 +208,7 @@ def _stay(stage: Stage) -> None:
         "  ragstream ask 'How much goodwill credit may an agent approve?' --as group:team-leads --explain\n"
         "  echo '# Hello' > hello.md && ragstream publish hello.md --acl '*' && ragstream ask 'Hello'\n"
         "  ragstream status        ragstream inspect cards/card-delivery\n"
+        f"Over HTTP, with its description and a page to try it on: {stage.up.query.http_url}/docs\n"
         f"Its files are in {folder}. Ctrl-C ends it."
     )
     with on_signals(stage.up.stop):
@@ -219,7 +220,9 @@ def _embedded(settings: Settings, folder: Path) -> Settings:
     kafka = settings.kafka.model_copy(update={"bootstrap_servers": None})
     milvus = settings.milvus.model_copy(update={"uri": None})
     observability = settings.observability.model_copy(update={"ingest_port": 0, "query_port": 0})
-    changed = {"data_dir": folder, "kafka": kafka, "milvus": milvus, "observability": observability}
+    http = settings.http.model_copy(update={"port": 0})
+    redis = settings.redis.model_copy(update={"url": None})
+    changed = {"data_dir": folder, "kafka": kafka, "milvus": milvus, "redis": redis, "http": http, "observability": observability}
     return settings.model_copy(update=changed)
 
 

@@ -33,6 +33,7 @@ class Running(BaseModel):
     generation: str
     ingest_health: str
     query_health: str
+    http: str = ""
 
 
 def user_file() -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from typing import Final
 
 import structlog
@@ -16,7 +17,9 @@ from query_api.health import start_health
 from query_api.serving import run
 from query_api.stopping import StopSignal
 from query_api.view import IndexView, KafkaViewLog
-from ragstream.services.read_path import ReadPath
+from ragstream.publishing.tokens import Send
+from ragstream.services.http_side import HttpSide
+from ragstream.services.read_path import ReadPath, Signatures
 from ragstream.services.where import Where
 from schemas.errors import Retryable
 from schemas.settings import Settings
@@ -35,6 +38,9 @@ class QueryService:
         embedder: shared with an ingest service of the same process; made here when None.
         restored: set once an in-process log holds everything again; None for a log that is never empty at first.
         serves_kafka: whether rag.queries is answered; over HTTP it is as the settings say.
+        accept: takes documents that come over HTTP, where an embedded log has a journal; None: they are produced to Kafka.
+
+    Raises: Misconfigured, for a wrong setting and for an address that can't be had.
     """
 
     def __init__(
@@ -45,6 +51,7 @@ class QueryService:
         embedder: Embedder | None = None,
         restored: threading.Event | None = None,
         serves_kafka: bool = True,
+        accept: Send | None = None,
     ) -> None:
         self._settings = settings
         self._link = where.link
@@ -57,6 +64,12 @@ class QueryService:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self.path = ReadPath(settings, where.link, self.view, self._store, self._embedder, self.registry)
+        self._http: HttpSide | None = None
+        if settings.http.enabled:
+            registry = self.registry
+            self._http = HttpSide(
+                settings, where.link, self.path, accept=accept, waiting_for=self._waiting_for, registry=registry
+            )
         self._canary = None
         if settings.canary.interval_s:
             self._canary = Canary(settings, where.link, self.view, CanaryMetrics(self.registry))
@@ -70,6 +83,11 @@ class QueryService:
     @property
     def health_url(self) -> str:
         return f"http://{self._settings.observability.host}:{self._health.port}" if self._health else ""
+
+    @property
+    def http_url(self) -> str:
+        """Of the HTTP interface; empty where there is none."""
+        return self._http.url if self._http is not None else ""
 
     @property
     def has_started(self) -> bool:
@@ -93,7 +111,7 @@ class QueryService:
     def wait(self, timeout_s: float | None = None) -> bool:
         """Whether the worker has ended. Raises what it, or the view, died of."""
         ended = self._ended.wait(timeout_s)
-        failure = self.error or self.view.failure
+        failure = self.error or self.view.failure or (self._http.error if self._http is not None else None)
         if failure is not None:
             raise failure
         return ended
@@ -103,6 +121,8 @@ class QueryService:
         self.stop()
         if self._thread is not None:
             self._thread.join(JOIN_TIMEOUT_S)
+        if self._http is not None:
+            self._http.stop()
         if self._canary is not None:
             self._canary.stop()
         self.path.close()
@@ -116,13 +136,16 @@ class QueryService:
     def _run(self) -> None:
         try:
             pipeline = self.path.pipeline()
+            if self._http is not None:
+                self._http.start()
             self._wait_for_view()
             if not self._serves_kafka:
                 self._started.set()
                 self._stop.block()
+            signatures = Signatures(self.path.identity)
             while not self._stop.is_set:
                 try:
-                    run(self._settings, self._link, pipeline, self.path.metrics, self._stop, self._started.set)
+                    run(self._settings, self._link, pipeline, self.path.metrics, self._stop, self._started.set, signatures)
                 except Retryable as exc:
                     log.warning("the query worker starts again", error=str(exc))
                     self._ended.wait(RESTART_PAUSE_S)
@@ -135,6 +158,11 @@ class QueryService:
         """A worker that joins before its view is ready would only answer that it isn't."""
         while not self._stop.is_set and self.view.failure is None and not self.view.ready().is_ready:
             self._ended.wait(VIEW_POLL_S)
+
+    def _waiting_for(self) -> Mapping[str, str]:
+        """What HTTP waits for: it answers as soon as the view may be used, whether Kafka's worker has joined or not."""
+        ready = self.view.ready()
+        return {} if ready.is_ready else {"view": ready.reason}
 
     def _check_worker(self) -> str | None:
         if self.error is not None:

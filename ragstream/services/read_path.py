@@ -25,6 +25,7 @@ from query_api.feedback import AskedLog, FeedbackMetrics, FeedbackReader
 from query_api.feedback.reader import Follower
 from query_api.generation.factory import Generation, create_generation
 from query_api.generation.metrics import ModelMetrics
+from query_api.identity import Authenticator
 from query_api.metrics import QueryMetrics
 from query_api.pipeline import AnswerPipeline, PipelineParts
 from query_api.recollection import Memory
@@ -32,12 +33,14 @@ from query_api.repeats import Repeats
 from query_api.retrieval import Retriever
 from query_api.routing import Router, load_router
 from query_api.view import IndexView
+from schemas.errors import Rejected
 from schemas.settings import MIB, Settings
 
 REPEATED_ANSWERS: Final = 2_000
 """Final events kept in process; with Redis its own memory is the limit."""
 ROUTE_VECTORS_BYTES: Final = 16 * MIB
 ENDS_TIMEOUT_S: Final = 5.0
+JWT_DOTS: Final = 2
 
 
 class _Notes:
@@ -48,6 +51,24 @@ class _Notes:
 
     async def note(self, query_id: str, principals: Iterable[str], entry_id: str | None) -> None:
         await asyncio.to_thread(self._asked.note, query_id, principals, entry_id)
+
+
+class Signatures:
+    """Contract: `query_api.worker.Signatures`: who asks on Kafka, of a signed token in the message."""
+
+    def __init__(self, identity: Authenticator) -> None:
+        self._identity = identity
+
+    async def principals(self, token: str) -> tuple[str, ...]:
+        """As HTTP takes the same token; a key that was rotated in is waited for, briefly. Raises: Rejected, Retryable."""
+        if token.count(".") != JWT_DOTS:
+            reason = "invalid_credentials"
+            raise Rejected(reason, "`token` must be a signed token (JWT); API keys are for HTTP only: a log keeps what was sent")
+        found = await self._identity.identify(f"Bearer {token}")
+        if not found.scopes.ask:
+            reason = "scope_missing"
+            raise Rejected(reason, "the token lacks the scope `ask`")
+        return found.principals
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +109,16 @@ class ReadPath:
         self.generation = create_generation(settings.llm, ModelMetrics(registry))
         self._stack.callback(self.generation.close)
         self._feedback = FeedbackReader(self._follow_feedback, self.asked, self._bar, FeedbackMetrics(registry))
+        self.identity = Authenticator(settings.auth)
         self._routes: Router | None = None
         self._routes_lock = threading.Lock()
 
     def start(self) -> None:
-        """Begin to read feedback. Returns at once."""
+        """Begin to read feedback and to fetch the token issuer's keys. Returns at once. Raises: Misconfigured."""
         self._feedback.start()
         self._stack.callback(self._feedback.stop)
+        self.identity.start()
+        self._stack.callback(self.identity.close)
 
     def close(self) -> None:
         """Never raises."""
@@ -107,6 +131,7 @@ class ReadPath:
             generation: what writes, in place of what the settings ask for.
         """
         generation = generation or self.generation
+        redis = self._stores.redis
         parts = PipelineParts(
             view=self.view,
             retriever=self.retriever,
@@ -116,6 +141,7 @@ class ReadPath:
             asked=_Notes(self.asked),
             routes=self.routes(),
             conversations=generation.conversations,
+            is_memory_away=lambda: redis is not None and redis.is_away,
         )
         return AnswerPipeline(self._settings, parts, self.metrics)
 

@@ -27,7 +27,7 @@ CAUGHT_UP_WITHIN_S = 90
 STOPPED_WITHIN_S = 30
 
 # Seconds count: no model is loaded, and no port is anybody's.
-SMALL = {"EMBEDDING__KIND": "hashing", "OBSERVABILITY__INGEST_PORT": "0", "OBSERVABILITY__QUERY_PORT": "0"}
+SMALL = {"EMBEDDING__KIND": "hashing", "OBSERVABILITY__INGEST_PORT": "0", "OBSERVABILITY__QUERY_PORT": "0", "HTTP__PORT": "0"}
 
 
 @dataclass(frozen=True)
