@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
@@ -30,8 +29,6 @@ USAGE_GRACE_S: Final = 0.5
 """How long token counts are waited for once the answer has ended."""
 CHARS_PER_TOKEN_MAX: Final = 32
 """No vocabulary's tokens are longer on average: an endpoint that sends more than this ignores `max_tokens`."""
-CLIENT_MODULES: Final = ("openai", "openai.resources.chat.completions", "openai.types.chat")
-"""Of the official client, which imports the rest of itself as it is used. Most processes never need any of it."""
 NO_KEY: Final = "none"
 """The client insists on a key; endpoints without keys don't look at it."""
 
@@ -74,14 +71,14 @@ class EndpointChat:
     """The official client's streaming chat completion, with our own patience and errors. Contract: `ChatModel`."""
 
     def __init__(self, endpoint: Endpoint, patience: Patience) -> None:
-        for module in CLIENT_MODULES:
-            import_module(module)  # seconds on a busy machine: now, not in an event loop at the first question
         self._endpoint = endpoint
         self._patience = patience
         # A client's connections belong to the event loop that opened them.
         self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[AsyncOpenAI, AsyncGenerator[None, None]]]
         self._clients = WeakKeyDictionary()
         self._refused: frozenset[str] = frozenset()
+        # It imports the parts of itself as they are used, for seconds on a busy machine: now, not in an event loop.
+        _ = self._new_client().chat.completions
 
     async def stream(self, request: ChatRequest, timeout_s: float) -> AsyncGenerator[str | Finish, None]:
         reading = _Reading(self._endpoint, self._patience, request, timeout_s)
@@ -124,7 +121,7 @@ class EndpointChat:
                     await stream.close()
 
     async def _opened(self, request: ChatRequest) -> Any:
-        from openai import APIStatusError  # noqa: PLC0415  see CLIENT_MODULES
+        from openai import APIStatusError  # noqa: PLC0415  most processes never need it
 
         client = await self._client()
         while True:
@@ -155,7 +152,10 @@ class EndpointChat:
         loop = asyncio.get_running_loop()
         kept = self._clients.get(loop)
         if kept is None:
-            client = self._new_client()
+            client = await asyncio.to_thread(self._new_client)  # it reads certificates
+            if loop in self._clients:  # another call was first
+                await client.close()
+                return self._clients[loop][0]
             kept = self._clients[loop] = client, _closing(client)
             await anext(kept[1])
         return kept[0]
