@@ -42,6 +42,8 @@ SHARE_FOR_WRITES: Final = 0.6
 STATIC_RESERVE_S: Final = 0.2
 STATIC_SHARE: Final = 0.2
 """Left of the deadline when a model is given up, for saying so: so many seconds, but no more than this share."""
+NOTE_PATIENCE_S: Final = 0.25
+"""An answer waits no longer for its asker to be noted: feedback on it may then not count."""
 EXPIRED_WHILE: Final = "the deadline passed while answering"
 
 _log = structlog.get_logger(__name__)
@@ -88,6 +90,8 @@ class PipelineParts:
     asked: Notes | None = None
     routes: Routes | None = None
     conversations: Conversations | None = None
+    is_memory_away: Callable[[], bool] = lambda: False
+    """Whether what workers share of earlier queries can't be had: repeats, feedback, each other's answers."""
 
 
 class AnswerPipeline:
@@ -138,13 +142,17 @@ class AnswerPipeline:
         except Exception as exc:
             reason, error = failure(query, exc)
             event = final_event(query, "failed", self._view.as_of, error=error, reason=reason)
+        if self._parts.is_memory_away():  # said last: what is remembered of the answer lacks nothing
+            event = event.model_copy(update={"degraded": (*event.degraded, "memory_away")})
         took_s = query.deadline.clock() - began
         self._metrics.answered(event, took_s, query.timings.seconds)
         self._metrics.note_withheld(query.withheld)
         if not event.text:
             speech.take_back()  # an error replaces whatever was said
         if self._parts.asked is not None and event.text:
-            await self._parts.asked.note(query.request.query_id, query.request.principals, query.entry_id)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(NOTE_PATIENCE_S):
+                    await self._parts.asked.note(query.request.query_id, query.request.principals, query.entry_id)
         place = {"attempt": speech.attempt, "seq": speech.said}
         return event.model_copy(update={**place, "took_ms": round(took_s * 1000, 3), "answered_at": from_ms(self._now_ms())})
 
@@ -192,6 +200,8 @@ class AnswerPipeline:
         query.indexes = query.indexes or tuple(self._settings.indexes)
         await self._gathering.gather(query)
         found = tuple(passage.citation(n) for n, passage in enumerate(query.passages[: query.request.passages], start=1))
+        if any(citation.newest_version_failed for citation in found):
+            query.degrade("newest_version_failed")
         return final_event(query, "answered" if found else "unknown", self._view.as_of, citations=found)
 
     # -- admit

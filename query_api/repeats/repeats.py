@@ -20,6 +20,8 @@ MAX_BYTES: Final = 1_048_576
 """A larger answer is made again instead."""
 KEPT: Final = frozenset({"answered", "unknown"})
 """Outcomes that stay. A failure may pass, and a rejection costs nothing."""
+PATIENCE_S: Final = 0.25
+"""A store that takes longer, or a queue before it, is gone without: an answer made again does less harm than one that is late."""
 NOT_THE_SAME_REQUEST: Final = {"deadline", "token", "stream"}
 """How long one waits, how one proves who one is, and how the answer is delivered are not what is asked."""
 
@@ -42,7 +44,7 @@ class Repeats:
     """
 
     def __init__(self, store: ExpiringStore, ttl_s: float, count: Callable[[str], None] = lambda _: None) -> None:
-        """`count` is told of `repeated`, `undecodable`, `too_large`."""
+        """`count` is told of `repeated`, `undecodable`, `too_large`, `late`."""
         self._store = store
         self._ttl_s = ttl_s
         self._count = count
@@ -64,7 +66,12 @@ class Repeats:
 
     async def recall(self, request: QueryRequest) -> Repeated | None:
         """What this very request was answered before. The caller checks that the evidence stands for it still."""
-        raw = await asyncio.to_thread(self._store.get, key_of(request))
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                raw = await asyncio.to_thread(self._store.get, key_of(request))
+        except TimeoutError:
+            self._count("late")
+            return None
         if raw is None:
             return None
         try:
@@ -83,7 +90,11 @@ class Repeats:
         if len(raw) > MAX_BYTES:
             self._count("too_large")
             return
-        await asyncio.to_thread(self._store.put, key_of(request), raw, self._ttl_s)
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                await asyncio.to_thread(self._store.put, key_of(request), raw, self._ttl_s)
+        except TimeoutError:
+            self._count("late")
 
 
 def key_of(request: QueryRequest) -> str:
