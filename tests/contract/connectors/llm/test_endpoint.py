@@ -38,7 +38,7 @@ from tests.contract.connectors.llm.scripted import (
 )
 
 T = TypeVar("T")
-EDGY = Patience(first_token_s=0.3, idle_s=0.3)
+EDGY = Patience(first_token_s=0.8, idle_s=0.8)
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
@@ -194,8 +194,8 @@ def test_silence_ends_by_itself(behaviour: Behaviour, kind: type[ModelFailed]) -
     """Before the first token and between tokens; comments and empty chunks are silence, too."""
     failed, took_s = failure_of(behaviour, EDGY)
     assert type(failed) is kind
-    assert failed.waited_s == pytest.approx(0.3, abs=0.25)
-    assert took_s < 2
+    assert failed.waited_s == pytest.approx(0.8, abs=0.6)
+    assert took_s < 4
 
 
 @pytest.mark.parametrize("behaviour", [never_answers, falls_silent(), falls_silent("some"), never_ends])
