@@ -200,6 +200,14 @@ def test_expired_rows_are_not_found(store: VectorStore, collection: str) -> None
     assert found(store, collection, None) == ids(rows[2], rows[3])
 
 
+def test_who_checks_elsewhere_finds_every_row(store: VectorStore, collection: str) -> None:
+    """Without principals and moment nothing is passed over: neither what is for others nor what has expired."""
+    rows = [row(1, allow=()), row(2, allow=("user:ann",)), row(3, expires_at_ms=1), row(4)]
+    write(store, collection, *rows)
+    hits = store.search(collection, unit(1), 10, None, 0, TIMEOUT_S)
+    assert {hit.row_id for hit in hits} == {made.row_id for made in rows}
+
+
 def test_vectors_of_rows_that_exist(store: VectorStore, collection: str) -> None:
     """What isn't there is left out; asking twice for one is asking once."""
     rows = [row(number) for number in range(700)]
