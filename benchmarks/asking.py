@@ -6,7 +6,7 @@ import http.client
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -60,11 +60,11 @@ class Caller:
         began_s = time.perf_counter()
         response = self._post(body, "text/event-stream")
         first_delta_s, final = None, None
-        for event in _events(response):
-            if event.get("kind") == "delta" and event.get("delta") and first_delta_s is None:
+        for name, data in events_in(response):
+            if name == "delta" and first_delta_s is None:
                 first_delta_s = time.perf_counter()
-            if event.get("kind") == "final":
-                final = event
+            if name == "final":
+                final = json.loads(data)
         if final is None:
             msg = "the stream ended without a final event"
             raise AskFailed(msg)
@@ -80,13 +80,17 @@ class Caller:
         return response
 
 
-def _events(response: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:
-    for raw in response:
-        line = raw.strip()
-        if line.startswith(b"data:") and line != b"data: [DONE]":
-            found = json.loads(line.removeprefix(b"data:"))
-            if isinstance(found, dict):
-                yield found
+def events_in(lines: Iterable[bytes]) -> Iterator[tuple[str, bytes]]:
+    """Name and data of each server-sent event, as soon as its line of data is there. Comments are passed over."""
+    name = "message"
+    for raw in lines:
+        field, _, value = raw.strip().partition(b":")
+        if field == b"event":
+            name = value.strip().decode()
+        elif field == b"data":
+            yield name, value.strip()
+        elif not field and not value:
+            name = "message"
 
 
 def one_by_one(url: str, questions: Sequence[str], **more: object) -> list[Asked]:

@@ -153,10 +153,142 @@ def _memory(ingest: Result, query: Result) -> list[str]:
     ]
 
 
+def read_details(result: Result) -> list[str]:
+    own, index, edits = result["own"], result["index"], result["edits"]
+    rates = "; ".join(f"{name} {rate:.0f}" for name, rate in result["encoder"]["questions_per_s"].items())
+    lines = [
+        "## Reads over HTTP",
+        "",
+        f"{index['documents']:,} documents, {index['chunks']:,} chunks; `POST /v1/answers`, JSON, extractive answers, one kept connection a caller, no",
+        "question twice. Server and caller are two processes and share a monotonic clock: the server notes every call to encoder and Milvus, and",
+        "own cost is the caller's wall time less the time in which at least one of them was at work on it. Hand-overs between threads are ours.",
+        "",
+        *_ms_table(
+            [
+                ("wall", own["wall_ms"]),
+                ("encoder", own["encoder_ms"]),
+                ("Milvus", own["milvus_ms"]),
+                ("own", own["own_ms"]),
+                ("remembered, wall", result["cached"]["wall_ms"]),
+            ]
+        ),
+        "",
+        f"Modes: {_counts(own['modes'])}; outcomes: {_counts(own['outcomes'])}; degraded: {_counts(own['degraded'])}. Steps at the median, ms: "
+        + ", ".join(f"{name} {took:.2f}" for name, took in result["steps"].items())
+        + ".",
+        "",
+        f"The bare encoder ({result['encoder']['variant']}) on the same kind of questions, questions/s: {rates}.",
+        "",
+        "| callers | answers/s | p50 | p95 | p99 | outcomes | degraded |",
+        "|---|---|---|---|---|---|---|",
+        *(
+            f"| {one['callers']} | {one['answers_per_s']:.0f} | {one['wall_ms']['p50']:.0f} ms | {one['wall_ms']['p95']:.0f} ms | "
+            f"{one['wall_ms']['p99']:.0f} ms | {_counts(one['outcomes'])} | {_counts(one['degraded'])} |"
+            for one in result["throughput"]
+        ),
+        "",
+        "### While edits arrive",
+        "",
+        f"Revisions of the history that hold text never seen before, {edits['events']:,} in {edits['seconds']:.0f} s, so that {edits['chunks_per_s']:.0f} chunks/s have to be",
+        f"embedded: 30 % of the {edits['limit_chunks_per_s']:.0f} that the encoder does alone. One caller; `ragstream ingest` runs in both columns.",
+        "",
+        *_ms_table(
+            [
+                ("ingest idle", edits["idle_ms"]),
+                ("edits arriving", edits["busy_ms"]),
+                ("lag that answers stated", edits["stated_lag_ms"]),
+            ]
+        ),
+    ]
+    return lines
+
+
+def stream_details(result: Result) -> list[str]:
+    return [
+        "## Streams",
+        "",
+        "A model that says a fixed text stands behind OpenAI's interface and notes when it writes its first token, 50 ms after it was asked; the",
+        f"caller notes when the first `delta` event has arrived. {result['asked']} questions ({_counts(result['outcomes'])}); with too little evidence no model is asked.",
+        "",
+        *_ms_table([("first token → first delta", result["delay_ms"])]),
+    ]
+
+
+def hybrid_details(result: Result) -> list[str]:
+    theirs = result["theirs"]
+    return [
+        "## Beside LlamaIndex's hybrid query engine",
+        "",
+        f"The same {result['chunks']:,} chunks with the same vectors and the same questions, one caller. Theirs: `VectorStoreIndex` in memory and `BM25Retriever`",
+        f"(50 candidates each) under `QueryFusionRetriever`, 5 passages, no text written, llama-index-core {theirs['same']['llama-index-core']}, in its own process. Ours:",
+        "over HTTP, through Milvus and the checks on the view, with an extractive answer.",
+        "",
+        *_ms_table(
+            [
+                ("ours, over HTTP", result["ours_ms"]),
+                ("LlamaIndex, its defaults (fp32)", theirs["defaults"]["took_ms"]),
+                (f"LlamaIndex, {theirs['same']['precision']}", theirs["same"]["took_ms"]),
+            ]
+        ),
+    ]
+
+
+def canary_details(result: Result) -> list[str]:
+    ours, refresh = result["ours"], result["refresh"]
+    early = f"{ours['above_since_sent']:,} (by at most {ours['above_since_sent_ms']:.0f} ms)"
+    return [
+        "## Stated lag and true lag",
+        "",
+        f"{ours['events']:,} events of the history in {ours['published_s']:.0f} s, commits as they were, all reflected after {ours['reflected_s']:.0f} s. The canary changes tiny",
+        "documents in every partition and looks whether the view shows them: true lag is the age, from its acknowledgement, of the oldest that is",
+        "not visible; stated lag is what an answer made at that moment says. Acknowledged is when it is certainly in the log; counted from before the",
+        f"sending, when it can't be yet, points above the line: {early}. Unknown lag was stated at {ours['unknown']} points.",
+        "",
+        "| | p50 | p95 | p99 | longest |",
+        "|---|---|---|---|---|",
+        *(
+            f"| {name} | {at['p50']:.2f} s | {at['p95']:.2f} s | {at['p99']:.2f} s | {at['max']:.2f} s |"
+            for name, at in (
+                ("stated", ours["stated_s"]),
+                ("true", ours["true_s"]),
+                ("stated - true", ours["between_s"]),
+                ("LlamaIndex's refresh", refresh["lag_s"]),
+            )
+        ),
+        "",
+        f"LlamaIndex: `refresh_ref_docs` with whatever has changed, again and again, {refresh['precision']}, {refresh['window_s']:.0f} s from the history's middle at the same pace;",
+        f"{refresh['refreshed']} of {refresh['changes']} changes were in after {refresh['ended_s']:.0f} s, the longest refresh took {refresh['longest_refresh_s']:.1f} s. It embeds a changed document whole.",
+        "",
+        "| second | " + " | ".join(f"{at:.0f}" for at, _, _ in ours["chart"]) + " |",
+        "|---|" + "---|" * len(ours["chart"]),
+        "| stated, s | " + " | ".join(f"{stated:.2f}" for _, stated, _ in ours["chart"]) + " |",
+        "| true, s | " + " | ".join(f"{true:.2f}" for _, _, true in ours["chart"]) + " |",
+    ]
+
+
+def _ms_table(rows: list[tuple[str, Result]]) -> list[str]:
+    return [
+        "| | samples | p50 | p95 | p99 | longest |",
+        "|---|---|---|---|---|---|",
+        *(
+            f"| {name} | {at['count']:,} | {at['p50']:.1f} ms | {at['p95']:.1f} ms | {at['p99']:.1f} ms | {at['max']:.1f} ms |"
+            for name, at in rows
+        ),
+    ]
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in sorted(counts.items(), key=lambda item: -item[1])) or "none"
+
+
 DETAILS: dict[str, Callable[[Result], list[str]]] = {
     "ingest": ingest_details,
     "llamaindex": llamaindex_details,
     "replay": replay_details,
     "latency": latency_details,
     "history": history_details,
+    "read": read_details,
+    "stream": stream_details,
+    "hybrid": hybrid_details,
+    "canary": canary_details,
 }

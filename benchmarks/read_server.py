@@ -90,6 +90,7 @@ def main() -> None:
     from connectors.milvus import VectorStore, create_vector_store  # noqa: PLC0415
     from connectors.observability import configure_logging  # noqa: PLC0415
     from ragstream import services  # noqa: PLC0415
+    from ragstream.services import query  # noqa: PLC0415
 
     given = json.loads(Path(sys.argv[1]).read_text())
     at, settings = Servers(**given["servers"]), Settings.model_validate(given["settings"])
@@ -99,7 +100,7 @@ def main() -> None:
     def timed_store(settings: Settings, uri: str | None) -> VectorStore:
         return cast("VectorStore", TimedStore(create_vector_store(settings, uri), log))
 
-    setattr(services, "create_vector_store", timed_store)  # noqa: B010  reason: the service makes its own, by this name
+    setattr(query, "create_vector_store", timed_store)  # noqa: B010  reason: the service makes its own, by this name
     embedder = create_embedder(settings.embedding, settings.data_dir)
     where = services.Where(KafkaLink(settings.kafka, at.kafka), at.milvus)
     service = services.QueryService(settings, where, embedder=cast("Embedder", TimedEmbedder(embedder, log)))
@@ -112,6 +113,7 @@ def main() -> None:
     finally:
         service.close()
         embedder.close()
+        log.close()
 
 
 if __name__ == "__main__":

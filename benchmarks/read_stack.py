@@ -19,7 +19,7 @@ from connectors.kafka.topics import create_topics, topic_specs
 from schemas.settings import Settings
 
 PREPARED: Final = "read-stack.json"
-QUICK_DOCUMENTS: Final = 60
+QUICK_DOCUMENTS: Final = 12
 
 
 class Texts(NamedTuple):
@@ -82,7 +82,8 @@ def fill(servers: dict[str, Any], settings: dict[str, Any], texts: list[Any]) ->
         "chunks": chunks,
         "seconds": seconds,
         "encoder": embedder.variant,
-        "questions": distinct_questions(chosen.scifact, documents),
+        # Titles of all documents, also where only some of them are indexed: what is asked need not be there.
+        "questions": distinct_questions(chosen.scifact, corpus(chosen.history, chosen.scifact)),
     }
 
 

@@ -36,6 +36,10 @@ class CallLog:
         self._lines = file.open("a", buffering=1)
         self._lock = threading.Lock()
 
+    def close(self) -> None:
+        """No call may run any more."""
+        self._lines.close()
+
     @contextmanager
     def call(self, kind: Kind) -> Iterator[None]:
         began_s = time.perf_counter()
