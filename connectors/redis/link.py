@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
 import redis
 import structlog
@@ -25,10 +25,8 @@ PROTOCOL: Final = 3
 _log = structlog.get_logger(__name__)
 
 
-class Counts(Protocol):
-    """What a link tells of failed calls: `away` (no answer in time) or `refused` (Redis answered with an error)."""
-
-    def __call__(self, what: str) -> None: ...
+Counts = Callable[[str], object]
+"""Is told of failed calls: `away` (no answer in time) or `refused` (Redis answered with an error)."""
 
 
 class RedisLink:

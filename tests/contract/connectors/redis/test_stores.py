@@ -9,8 +9,7 @@ import pytest
 
 from connectors.redis import BEGINNING, ExpiringStore, MemoryLog, MemoryStore, RedisLink, RedisLog, RedisStore, SharedLog
 from schemas.errors import Misconfigured
-from tests.servers.plugin import RedisAddress
-from tests.servers.redis import RedisServer
+from tests.servers.redis import RedisAddress, RedisServer
 from tests.waiting import wait_until
 
 TIMEOUT_S = 0.2

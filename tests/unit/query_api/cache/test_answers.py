@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from prometheus_client import CollectorRegistry
 
@@ -69,7 +71,7 @@ def test_the_best_that_passes_is_taken() -> None:
     [{"degraded": ("model_retried",)}, {"is_cut": True}, {"text": ""}, {"citations": (citing(evidence("elsewhere")),)}],
     ids=lambda over: str(next(iter(over))),
 )
-def test_some_drafts_are_never_remembered(over: dict[str, object]) -> None:
+def test_some_drafts_are_never_remembered(over: dict[str, Any]) -> None:
     """Degraded, cut, empty, or citing what was not in the prompt."""
     cache, asked = make_cache(), lookup()
     assert cache.remember(asked, draft(asked)._replace(**over)) is None
@@ -153,15 +155,15 @@ def test_workers_share_answers_and_bars() -> None:
 
 def test_a_scope_tells_every_part_apart() -> None:
     """And doesn't depend on the order of filters or indexes."""
-    base = {
+    base: dict[str, Any] = {
         "generation": "g", "indexes": ("a", "b"), "filters": {"x": 1, "y": {"in": ["p"]}}, "fingerprint": "f", "passages": 5,
         "max_tokens": None, "temperature": None,
     }  # fmt: skip
-    changed = [
+    changed: list[dict[str, Any]] = [
         {"generation": "h"}, {"indexes": ("a",)}, {"filters": {"x": 2}}, {"fingerprint": "g"}, {"passages": 4},
         {"max_tokens": 9}, {"temperature": 0.1},
     ]  # fmt: skip
-    scopes = {scope_of(**(base | one)) for one in [{}, *changed]}  # type: ignore[arg-type]
+    scopes = {scope_of(**(base | one)) for one in [{}, *changed]}
     assert len(scopes) == len(changed) + 1
     again = base | {"indexes": ("b", "a"), "filters": {"y": {"in": ["p"]}, "x": 1}}
-    assert scope_of(**again) == scope_of(**base)  # type: ignore[arg-type]
+    assert scope_of(**again) == scope_of(**base)

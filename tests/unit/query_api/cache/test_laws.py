@@ -120,7 +120,8 @@ def fold(history: Sequence[Happened], principals: frozenset[str], now: int) -> s
     """Everything that this caller may be shown now, from the whole history."""
     found: set[Passage] = set()
     for doc in DOCS:
-        text, title, allow, until = "", "", (), 0
+        text, title, until = "", "", 0
+        allow: tuple[str, ...] = ()
         for event in history:
             if event.doc != doc:
                 continue

@@ -41,14 +41,14 @@ def test_a_repeated_request_is_known_with_its_evidence() -> None:
         {"indexes": ["hr"]},
         {"filters": {"a": 1}},
     ],
-    ids=lambda over: str(over),
+    ids=str,
 )
 def test_another_request_is_another(over: dict[str, object]) -> None:
     """Above all another caller's, with the same query_id."""
     assert key_of(changed(**over)) != key_of(REQUEST)
 
 
-@pytest.mark.parametrize("over", [{"stream": False}, {"deadline": "2030-01-01T00:00:00Z"}], ids=lambda over: str(over))
+@pytest.mark.parametrize("over", [{"stream": False}, {"deadline": "2030-01-01T00:00:00Z"}], ids=str)
 def test_how_it_is_delivered_is_not_what_is_asked(over: dict[str, object]) -> None:
     """A caller that retries with a new deadline retries the same request."""
     assert key_of(changed(**over)) == key_of(REQUEST)
@@ -83,7 +83,7 @@ def test_the_second_waits_for_the_first() -> None:
                 await repeats.remember(REQUEST, EVENT, ())
                 return EVENT
 
-        assert await asyncio.gather(ask(), ask(), ask()) == [EVENT] * 3
+        assert list(await asyncio.gather(ask(), ask(), ask())) == [EVENT] * 3
         assert made == 1 and not repeats._turns
 
     asyncio.run(scene())
