@@ -10,6 +10,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -24,6 +25,8 @@ from query_api.cache.wording import compare
 
 LOOKED_AT: Final = 16
 """Nearest answers that are tried one after the other; an operator's question asked in a thousand ways needs no more."""
+CONSIDERED: Final = 1_000
+"""Newest answers on the same evidence that are compared at all: a passage that everyone asks about must not cost everyone."""
 BARS_PER_ENTRY: Final = 4
 """Barred answers are small: this many times `max_entries` are kept in mind."""
 
@@ -130,7 +133,8 @@ class AnswerCache:
         oldest = self._now_ms() - self._ttl_ms
         with self._lock:
             held = sorted((self._by_row.get(row, {}) for row in rows), key=len)
-            ids = [one for one in held[0] if all(one in other for other in held[1:])]
+            fitting = (one for one in reversed(held[0]) if all(one in other for other in held[1:]))
+            ids = list(islice(fitting, CONSIDERED))
             fits = [self._entries[one] for one in ids]
             fits = [one for one in fits if one.scope == lookup.scope and one.created_ms > oldest]
             cosines = self._slots.cosines(lookup.vector, [one.id for one in fits])
