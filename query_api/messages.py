@@ -16,6 +16,11 @@ from schemas.wire import parse
 
 _QUERY_ID: Final[TypeAdapter[str]] = TypeAdapter(QueryId)
 
+MAX_LETTER_BYTES: Final = 512 * 1024
+"""Beyond that a dead letter only says where the message is. A request is far smaller; but what a producer's compression let through
+may be larger than any message once unpacked, and a dead letter that can't be sent would hold up the questions behind it.
+"""
+
 
 class QueryMessage(NamedTuple):
     """A Kafka message as it came."""
@@ -85,7 +90,7 @@ def _dead_letter(message: QueryMessage, problem: Rejected, now_ms: int) -> DeadL
         timestamp_ms=message.timestamp_ms,
         failed_at_ms=now_ms,
         headers=message.headers,
-    )
+    ).fitting(MAX_LETTER_BYTES)
 
 
 def _salvaged(message: QueryMessage, topics: ReplyTopics) -> tuple[str | None, str]:

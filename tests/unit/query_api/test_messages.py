@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from query_api.messages import Asked, QueryMessage, Refused, ReplyTopics, read
+from query_api.messages import MAX_LETTER_BYTES, Asked, QueryMessage, Refused, ReplyTopics, read
 from schemas.index import SourcePosition
 from schemas.queries import QueryRequest
 
@@ -75,3 +75,12 @@ def test_any_bytes_end_somewhere(value: bytes | None, key: bytes | None) -> None
     """Whatever comes, there is a request, a dead letter or an answer."""
     outcome = read(message(value, key), TOPICS, 5)
     assert isinstance(outcome, Asked) or outcome.dead_letter is not None or outcome.answer is not None
+
+
+def test_a_message_that_grew_when_it_was_unpacked_is_not_repeated() -> None:
+    """Its dead letter must fit into a message; it says where the other is."""
+    refused = read(message(b" " * 100_000_000, b"q1"), TOPICS, 5)
+    assert isinstance(refused, Refused) and refused.dead_letter is not None
+    letter = refused.dead_letter
+    assert (letter.raw, letter.is_complete, letter.source) == (None, False, SourcePosition(1, 7))
+    assert letter.size <= MAX_LETTER_BYTES
