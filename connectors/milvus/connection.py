@@ -29,9 +29,8 @@ _CHANNEL_OPTIONS: Final = {
     "grpc.initial_reconnect_backoff_ms": 100,
     "grpc.min_reconnect_backoff_ms": 100,
     "grpc.max_reconnect_backoff_ms": 500,
-    # A connection that a failover forgot tells of it by silence only. Milvus allows a ping every five seconds.
-    "grpc.keepalive_time_ms": 5_000,
-    "grpc.keepalive_timeout_ms": 2_000,
+    # Else a new channel would share the connection of the old one, silent or not.
+    "grpc.use_local_subchannel_pool": 1,
 }
 
 
@@ -89,6 +88,16 @@ class MilvusConnection:
         """Whether the server is Milvus Lite, which lacks index types, timestamps and flushing."""
         self._connected(deadline, "connecting")
         return self._is_lite
+
+    def renew(self, deadline: Deadline) -> None:
+        """A new channel in place of one that has become silent: after a failover no reset may ever come, and gRPC would wait for
+        a quarter of an hour. Only once the new one works; what still waits on the old one then fails. Raises: as `call`.
+        """
+        client = self._connect(deadline)
+        with self._lock:
+            old, self._client = self._client, client
+        if old is not None:
+            old.close()
 
     def close(self) -> None:
         """Close the channel; a later call makes a new one."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from connectors.milvus.collection_requests import STRONG, CollectionRequests, delete_batches, upsert_batches
 from connectors.milvus.connection import Deadline, MilvusConnection
+from connectors.milvus.errors import TooLate
 from connectors.milvus.filters import EVERY_ROW
 from connectors.milvus.port import Hit, Row, Vector, VectorStore, WriteMark
 from connectors.milvus.presence import Presence
@@ -177,7 +178,12 @@ class MilvusStore(VectorStore):
 
     def _probe(self, collection: str) -> None:
         """A row of the collection, so that what answers again can search, too. Raises: as `search`."""
-        self._requests.query(Deadline(self._settings.search_timeout_s), collection, EVERY_ROW, [ID], limit=1)
+        seconds = self._settings.search_timeout_s
+        try:
+            self._requests.query(Deadline(seconds), collection, EVERY_ROW, [ID], limit=1)
+        except TooLate:
+            self._connection.renew(Deadline(seconds))
+            raise
 
     def _write_deadline(self) -> Deadline:
         return Deadline(self._settings.write_timeout_s)
