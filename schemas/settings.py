@@ -243,7 +243,7 @@ class LlmSettings(Section):
         3, description="Tries at one endpoint, within the deadline; none after the first token was sent."
     )
     breaker_failures: PositiveInt = Field(5, description="Failures in a row after which an endpoint is left alone for a while.")
-    breaker_open_s: PositiveSeconds = Field(10.0, description="How long it is left alone before one query tries it again.")
+    breaker_open_s: PositiveSeconds = Field(5.0, description="How long it is left alone before one query tries it again.")
     prompt_file: Path | None = Field(None, description="Jinja template of the prompt, in place of the one that comes along.")
     condense: bool = Field(True, description="Let the model turn a conversation into a standalone question.")
     price_input: Annotated[float, Field(ge=0)] = Field(0.0, description="Of a million prompt tokens.")

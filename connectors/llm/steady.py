@@ -133,19 +133,24 @@ class SteadyChat:
                 return False
             return True if wait_s is None else wait_s
 
-        async for attempt in stamina.retry_context(
-            on=again,
-            attempts=self._attempts,
-            timeout=None,  # `again` sees to it
-            wait_initial=WAIT_INITIAL_S,
-            wait_max=WAIT_MAX_S,
-            wait_jitter=WAIT_JITTER_S,
-        ):
-            with attempt:
-                if failures:
-                    call.retries += 1
-                    self._observer.retried(line.name, failures[-1].code)
-                return await self._first(line, call, until)
+        try:
+            async for attempt in stamina.retry_context(
+                on=again,
+                attempts=self._attempts,
+                timeout=None,  # `again` sees to it
+                wait_initial=WAIT_INITIAL_S,
+                wait_max=WAIT_MAX_S,
+                wait_jitter=WAIT_JITTER_S,
+            ):
+                with attempt:
+                    if failures:
+                        call.retries += 1
+                        self._observer.retried(line.name, failures[-1].code)
+                    return await self._first(line, call, until)
+        except EndpointResting as exc:
+            if failures:
+                raise failures[-1] from exc  # what this call saw itself says more
+            raise
         msg = "a retry ends by returning or raising"
         raise AssertionError(msg)
 
