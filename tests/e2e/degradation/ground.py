@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,7 +30,7 @@ from tests.servers.process import ServerProcess
 from tests.servers.proxy import Proxy
 from tests.servers.redis import RedisServer
 from tests.stacks import IngestStack, stack_settings
-from tests.waiting import wait_until
+from tests.waiting import DeadlineExceededError, wait_until
 
 DEADLINE_S: Final = 4.0
 GRACE_S: Final = 1.0
@@ -71,7 +71,8 @@ def documents() -> list[DocumentChange]:
     made.append(_document(*SECRET, list(STAFF), now))
     made.append(_document(*STALE, ["*"], now))
     missing = ContentReference(uri="file:///nowhere/almanac.md", sha256="0" * 64, media_type="text/markdown")
-    made.append(DocumentChange(op="upsert", doc_id=STALE[0], event_time=datetime.now(UTC), content=missing))
+    later = now + timedelta(seconds=1)
+    made.append(DocumentChange(op="upsert", doc_id=STALE[0], event_time=later, content=missing))
     return made
 
 
@@ -289,14 +290,18 @@ class Crowd:
         """Answers to what was asked after a moment."""
         return [heard for heard in self.heard if heard.asked_at >= moment]
 
-    def wait_for(self, condition: Callable[[Heard], bool], within_s: float, what: str) -> Heard:
-        """The first answer, to a question asked from now on, that fulfils `condition`."""
-        began = time.monotonic()
+    def wait_for(self, condition: Callable[[Heard], bool], within_s: float, what: str, asked_since: float | None = None) -> Heard:
+        """The first answer, to a question asked from now on (or since a moment), that fulfils `condition`."""
+        began = time.monotonic() if asked_since is None else asked_since
 
         def found() -> Heard | None:
             return next((heard for heard in self.since(began) if condition(heard)), None)
 
-        heard = wait_until(found, within_s=within_s, what=what)
+        try:
+            heard = wait_until(found, within_s=within_s, what=what)
+        except DeadlineExceededError as exc:
+            msg = f"{exc}; heard: {Calls(self.since(began))}"
+            raise DeadlineExceededError(msg) from exc
         assert heard is not None
         return heard
 

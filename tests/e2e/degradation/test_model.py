@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,9 @@ from tests.e2e.degradation.ground import DEADLINE_S, QUESTIONS, Calls, Crowd, Gr
 from tests.e2e.degradation.model_server import ModelServer
 from tests.servers.proxy import Proxy
 
-pytestmark = [pytest.mark.timeout(60), pytest.mark.redis]
+# OpenAI's client leaves the generators of a stream that was closed early to be collected; at times one is met half-closed.
+LEFT_BEHIND = "ignore:Exception ignored in. <async_generator object Response.aiter_raw:pytest.PytestUnraisableExceptionWarning"
+pytestmark = [pytest.mark.timeout(60), pytest.mark.redis, pytest.mark.filterwarnings(LEFT_BEHIND)]
 
 WELL = says("It is so", " [1].")
 FIRST_TOKEN_S = 1.0
@@ -73,8 +76,10 @@ def static(heard: Heard, reason: str) -> bool:
 def test_no_answer_of_the_model(written: Reading, model: ModelServer, harm: Behaviour, reason: str) -> None:
     """Each kind of failure is told apart, citations come all the same, and the model's return is noticed within 10 s."""
     with Crowd(written, callers=2) as crowd:
+        began = time.monotonic() - 1  # whoever asked just before meets it, too
         model.behave(harm)
-        first = crowd.wait_for(lambda heard: static(heard, reason), DEADLINE_S + 2, f"the static message for {reason}")
+        what = f"the static message for {reason}"
+        first = crowd.wait_for(lambda heard: static(heard, reason), DEADLINE_S + 2, what, began)
         crowd.wait_for(lambda heard: heard.asked_at > first.asked_at, DEADLINE_S + 2, "another answer")
         troubled = crowd.since(first.asked_at)
         model.behave(WELL)
@@ -123,6 +128,6 @@ def test_the_second_endpoint_answers(small_ground: Ground, model: ModelServer, t
                     model.behave(harm)
                     heard = crowd.wait_for(lambda heard: bool(heard.event.degraded), DEADLINE_S + 2, "the second endpoint")
                     assert (heard.event.mode, heard.event.text) == ("hybrid", "Second hand [1]."), heard
-                    assert heard.event.degraded == ("fallback_model",)
+                    assert heard.event.degraded[0] == "fallback_model"
                     model.behave(WELL)
                     crowd.wait_normal()
