@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from query_api.cache.wording import compare
 
 HERE = Path(__file__).parent
-LEAST_PARAPHRASES = 0.75
+LEAST_PARAPHRASES = 0.9
 
 
 def pairs(name: str) -> list[tuple[str, str]]:
