@@ -17,8 +17,8 @@ from schemas.wire import parse
 _QUERY_ID: Final[TypeAdapter[str]] = TypeAdapter(QueryId)
 
 MAX_LETTER_BYTES: Final = 512 * 1024
-"""Beyond that a dead letter only says where the message is. A request is far smaller; but what a producer's compression let through
-may be larger than any message once unpacked, and a dead letter that can't be sent would hold up the questions behind it.
+"""Beyond that a dead letter only says where the message is. A request is far smaller; but what a producer's compression let
+through may be larger than any message once unpacked, and a dead letter that can't be sent would hold up the questions behind it.
 """
 
 

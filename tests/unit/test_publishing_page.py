@@ -77,6 +77,7 @@ def test_every_field_is_in_the_table() -> None:
         ("one line, up to {} characters | first heading", documents.MAX_TITLE_LENGTH),
         ("one line, up to {} characters | none", documents.MAX_URI_LENGTH),
         ("list of principals, up to {} ", acl.MAX_ALLOW_LIST),
+        ("and {:.0f} KiB together", acl.MAX_ACL_BYTES / 1024),
         ("whole number, 1 to {} ", documents.MAX_TTL_SECONDS),
         ("up to {} names with a value each", documents.MAX_METADATA_KEYS),
         ("text on one line up to {} characters", documents.MAX_METADATA_STRING),
