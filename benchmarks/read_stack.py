@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 from benchmarks.child import in_own_process
 from benchmarks.read_server import dumped
 from benchmarks.stack import Servers, make_settings, opened_stack
-from benchmarks.texts import corpus, distinct_questions
+from benchmarks.texts import corpus, distinct_questions, titles_of
 from connectors.embedding import HashingEmbedder, create_embedder
 from connectors.kafka import KafkaLink
 from connectors.kafka.topics import create_topics, topic_specs
@@ -35,6 +35,7 @@ class ReadStack(NamedTuple):
 
     Attributes:
         questions: no two the same; each part takes its own stretch of them, for what was asked once may be remembered.
+        titles: of what is indexed: questions that it surely answers.
     """
 
     servers: Servers
@@ -42,6 +43,7 @@ class ReadStack(NamedTuple):
     texts: Texts
     about: dict[str, Any]
     questions: Sequence[str]
+    titles: Sequence[str]
 
 
 def read_stack(servers: Servers, folder: Path, texts: Texts, closing: ExitStack) -> ReadStack:
@@ -50,7 +52,7 @@ def read_stack(servers: Servers, folder: Path, texts: Texts, closing: ExitStack)
     if not file.is_file():
         _fill(servers, folder, texts, closing, file)
     kept = json.loads(file.read_text())
-    return ReadStack(servers, Settings.model_validate(kept["settings"]), texts, kept["about"], kept["questions"])
+    return ReadStack(servers, Settings.model_validate(kept["settings"]), texts, kept["about"], kept["questions"], kept["titles"])
 
 
 def _fill(servers: Servers, folder: Path, texts: Texts, closing: ExitStack, file: Path) -> None:
@@ -60,8 +62,8 @@ def _fill(servers: Servers, folder: Path, texts: Texts, closing: ExitStack, file
     closing.callback(_drop, servers, settings)
     given = {"servers": servers._asdict(), "settings": dumped(settings), "texts": [_or_none(part) for part in texts]}
     about = in_own_process("benchmarks.read_stack:fill", given)
-    questions = about.pop("questions")
-    file.write_text(json.dumps({"settings": dumped(settings), "about": about, "questions": questions}))
+    asked = {name: about.pop(name) for name in ("questions", "titles")}
+    file.write_text(json.dumps({"settings": dumped(settings), "about": about, **asked}))
     print(f"    {about['documents']:,} documents, {about['chunks']:,} chunks indexed in {about['seconds']:.0f} s", flush=True)
 
 
@@ -82,6 +84,7 @@ def fill(servers: dict[str, Any], settings: dict[str, Any], texts: list[Any]) ->
         "chunks": chunks,
         "seconds": seconds,
         "encoder": embedder.variant,
+        "titles": titles_of(documents),
         # Titles of all documents, also where only some of them are indexed: what is asked need not be there.
         "questions": distinct_questions(chosen.scifact, corpus(chosen.history, chosen.scifact)),
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from typing import Any, Final
 
@@ -19,15 +18,14 @@ WARM_UP: Final = 5
 def measure(stack: ReadStack, *, quick: bool) -> dict[str, Any]:
     """One caller. Only answers that the model wrote count: with too little evidence it isn't asked."""
     samples = 20 if quick else 100
-    # From the end: the other parts take theirs from the beginning.
-    questions = itertools.islice(reversed(stack.questions), samples + WARM_UP)
+    questions = stack.titles[: samples + WARM_UP]
     with scripted_model() as model:
         llm = LlmSettings.model_validate({"kind": "openai", "base_url": model.url, "api_key": "none", "model": "scripted"})
         settings = stack.settings.model_copy(update={"llm": llm})
         with read_server(stack.servers, settings, "streaming") as server:
             caller = Caller(server.url)
             try:
-                asked = [caller.stream(question) for question in questions][WARM_UP:]
+                asked = [caller.stream(question, cache="off") for question in questions][WARM_UP:]
             finally:
                 caller.close()
         return result_of(asked, model)

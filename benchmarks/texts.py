@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import lzma
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +15,9 @@ from schemas.documents import DocumentChange, InlineText
 
 HELP_CENTRE_COPIES: Final = 4_000
 """Documents made of the help centre where no data set is at hand: about 20,000 chunks."""
+SENTENCES: Final = 3
+SHORTEST, LONGEST = 40, 300
+"""Characters of a sentence that may pass for a question."""
 QUESTIONS: Final = Path(__file__).parent / "questions" / "milvus.txt"
 
 
@@ -38,14 +42,28 @@ def _abstracts(scifact: Path) -> Iterator[DocumentChange]:
 
 
 def distinct_questions(scifact: Path | None, documents: list[DocumentChange]) -> list[str]:
-    """Claims and questions that people wrote, in turns with titles of the documents. No two are the same."""
+    """Claims and questions that people wrote, titles of the documents in turns with them, then sentences. No two the same."""
     asked: list[str] = QUESTIONS.read_text().splitlines() if QUESTIONS.is_file() else []
     if scifact is not None:
         with (scifact / "queries.test.jsonl").open(encoding="utf-8") as lines:
             asked += [json.loads(line)["text"] for line in lines]
-    titles = [title for document in documents if (title := _title(document))]
     # The two kinds take turns: a stretch of one kind would be another measurement than a stretch of the other.
-    return _distinct(_in_turns(asked, titles))
+    sentences = [sentence for document in documents for sentence in _sentences(document)]
+    return _distinct(chain(_in_turns(asked, titles_of(documents)), sentences))
+
+
+def titles_of(documents: list[DocumentChange]) -> list[str]:
+    """Questions that the documents surely answer."""
+    return _distinct(iter([title for document in documents if (title := _title(document))]))
+
+
+def _sentences(document: DocumentChange) -> list[str]:
+    """The first sentences of running text: as good as claims, and many."""
+    if not isinstance(document.content, InlineText):
+        return []
+    text = document.content.text.partition("\n\n")[2]
+    found = [sentence.strip() for sentence in text.replace("\n", " ").split(". ")[:SENTENCES]]
+    return [sentence for sentence in found if SHORTEST <= len(sentence) <= LONGEST]
 
 
 def _in_turns(first: list[str], second: list[str]) -> Iterator[str]:

@@ -52,7 +52,8 @@ def final_event(
 def answered(query: Query, draft: Draft, as_of: Callable[[], AsOf]) -> AnswerEvent:
     if any(citation.newest_version_failed for citation in draft.citations):
         query.degrade("newest_version_failed")
-    return final_event(query, "answered", as_of, text=draft.text, citations=draft.citations)
+    event = final_event(query, "answered", as_of, text=draft.text, citations=draft.citations)
+    return event.model_copy(update={"is_cut": draft.is_cut})
 
 
 def unknown(query: Query, as_of: Callable[[], AsOf]) -> AnswerEvent:

@@ -23,11 +23,12 @@ from schemas.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """The answer cache and what belongs to it. `count` is told every verdict."""
+    """The answer cache and what belongs to it. `count` is told every verdict, `count_shared` of every generation joined."""
 
     cache: AnswerCache
     shadows: Shadows
     count: Callable[[Verdict], None] = lambda _: None
+    count_shared: Callable[[], None] = lambda: None
 
 
 class Recollection:
@@ -58,7 +59,10 @@ class Recollection:
             await speech.say(remembered.text)
             return remembered
         flown = await self._flights.fly(lookup, deadline, lambda emit: self._answerer.answer(asking, deadline, emit), speech.say)
-        if self._memory is not None and not flown.is_shared and self._is_worth_keeping(query, flown.draft):
+        if self._memory is not None and flown.is_shared:
+            self._memory.count_shared()
+            query.entry_id = lookup.entry_id
+        elif self._memory is not None and self._is_worth_keeping(query, flown.draft):
             query.entry_id = self._memory.cache.remember(lookup, flown.draft)
         return flown.draft
 

@@ -229,6 +229,7 @@ class AnswerEvent(Growing):
     route: Route | None = None
     searched_as: SearchedAs | None = Field(None, description="Only for conversations.")
     usage: Usage | None = None
+    is_cut: bool = Field(False, description="The text ends because it reached its longest length.")
     error: str | None = Field(None, description="What is wrong with the request, or what failed.")
     reason: str | None = Field(None, description="A stable code for `error`.")
     explanation: Explanation | None = None

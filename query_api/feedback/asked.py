@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 import orjson
 
 from connectors.redis import ExpiringStore
+from schemas.acl import EVERYONE
 
 ANONYMOUS: Final = ""
 MAX_ASKERS: Final = 8
@@ -47,7 +48,8 @@ class AskedLog:
 
     def find(self, query_id: str, principal: str | None) -> Asked | Unmatched:
         """The query, if `principal` asked it."""
-        raw = self._store.get(_key(query_id, principal or ANONYMOUS))
+        asker = ANONYMOUS if principal is None or principal == EVERYONE else principal
+        raw = self._store.get(_key(query_id, asker))
         if raw is None:
             return Unmatched.UNKNOWN if self._store.get(_key(query_id)) is None else Unmatched.FOREIGN
         try:
@@ -58,7 +60,7 @@ class AskedLog:
 
 
 def _askers(principals: Iterable[str]) -> list[str]:
-    named = sorted(set(principals))
+    named = sorted(set(principals) - {EVERYONE})
     users = [name for name in named if name.startswith("user:")]
     return (users or named or [ANONYMOUS])[:MAX_ASKERS]
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
+import stamina.instrumentation
 import structlog
 
 from connectors.llm import (
@@ -29,6 +30,8 @@ from schemas.settings import LlmSettings
 
 LOCAL_ROOM: Final = 1_000
 """Tokens of passages for the small model at most: it reads some 400 a second on two cores, and is lost in more."""
+LOCAL_PATIENCE_S: Final = 20.0
+"""It shares the processor with everything else here: on a busy one its first token takes seconds, and nobody answers sooner."""
 PROMPT_OVERHEAD: Final = 1_536
 """Rules, question, chat template; a question is 4,000 characters at most."""
 
@@ -79,7 +82,10 @@ def create_generation(settings: LlmSettings, metrics: ModelMetrics) -> Generatio
 
 
 def _steady(settings: LlmSettings, endpoints: list[Endpoint], metrics: ModelMetrics) -> SteadyChat:
-    patience = Patience(settings.first_token_s, settings.idle_s)
+    # It would log each retry a second time, in a form of its own; ours are counted and logged where they happen.
+    stamina.instrumentation.set_on_retry_hooks(())
+    least = LOCAL_PATIENCE_S if settings.kind == "local" else 0.0
+    patience = Patience(max(least, settings.first_token_s), max(least, settings.idle_s))
     lines = []
     for endpoint in endpoints:
         breaker = CircuitBreaker(settings.breaker_failures, settings.breaker_open_s)

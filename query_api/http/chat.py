@@ -156,6 +156,10 @@ def model_card(name: str) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": 0, "owned_by": "ragstream"}
 
 
+def _finish(event: AnswerEvent) -> str:
+    return "length" if event.is_cut else "stop"
+
+
 def _index_of(model: str, indexes: Sequence[str]) -> tuple[str, ...]:
     if model not in models(indexes):
         code = "model_not_found"
@@ -192,7 +196,7 @@ class ChatShape:
 
     def whole(self, event: AnswerEvent) -> bytes:
         message = {"role": "assistant", "content": event.text, "refusal": None}
-        choice = {"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}
+        choice = {"index": 0, "message": message, "finish_reason": _finish(event), "logprobs": None}
         body = self._head("chat.completion") | {"choices": [choice], "usage": _usage(event), "ragstream": _extras(event)}
         return orjson.dumps(body)
 
@@ -211,7 +215,7 @@ class ChatShape:
         if not event.text.startswith(self._said):
             return self._replaced()
         rest = event.text[len(self._said) :]
-        last = self._chunk({}, "stop") | {"ragstream": _extras(event)}
+        last = self._chunk({}, _finish(event)) | {"ragstream": _extras(event)}
         usage = self._head("chat.completion.chunk") | {"choices": [], "usage": _usage(event)}
         return (
             (self._text(rest) if rest or not self._has_begun else b"")

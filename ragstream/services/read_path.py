@@ -105,7 +105,8 @@ class ReadPath:
         self._stack.callback(self.retriever.close)
         self._stores = self._open_stores()
         self.asked = AskedLog(self._stores.asked, settings.cache.ttl_s)
-        self._memory = self._remember(registry) if settings.cache.enabled else None
+        self._cache_metrics = CacheMetrics(registry)
+        self._memory = self._remember() if settings.cache.enabled else None
         self.generation = create_generation(settings.llm, ModelMetrics(registry))
         self._stack.callback(self.generation.close)
         self._feedback = FeedbackReader(self._follow_feedback, self.asked, self._bar, FeedbackMetrics(registry))
@@ -163,10 +164,10 @@ class ReadPath:
         prefix = redis.key_prefix
         return _Stores(RedisStore(link, f"{prefix}repeats:"), RedisStore(link, f"{prefix}asked:"), link)
 
-    def _remember(self, registry: CollectorRegistry) -> Memory:
+    def _remember(self) -> Memory:
         settings = self._settings.cache
         guard = ThresholdGuard(settings.min_similarity, settings.tolerated_error)
-        metrics = CacheMetrics(registry)
+        metrics = self._cache_metrics
         metrics.threshold.set(guard.threshold)
         cache = AnswerCache(
             max_entries=settings.max_entries,
@@ -178,7 +179,7 @@ class ReadPath:
         if self._stores.redis is not None:
             self._share(cache, self._stores.redis, metrics)
         shadows = Shadows(settings.shadow_share, guard, metrics, self._embedder.encode_query, random.random)
-        return Memory(cache, shadows, metrics.looked_up)
+        return Memory(cache, shadows, metrics.looked_up, metrics.joined.inc)
 
     def _share(self, cache: AnswerCache, link: RedisLink, metrics: CacheMetrics) -> None:
         """Entries and bars of all workers, through Redis."""
@@ -194,6 +195,7 @@ class ReadPath:
     def _bar(self, entry_id: str) -> None:
         if self._memory is not None:
             self._memory.cache.bar(entry_id)
+            self._cache_metrics.barred.inc()
 
     def _follow_feedback(self) -> Follower:
         """From the end of now on: what was said before is in the shared bars. Raises: Retryable."""

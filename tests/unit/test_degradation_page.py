@@ -27,7 +27,8 @@ def sources() -> Iterator[ast.Module]:
 
 def given() -> set[str]:
     """Every reason in the code: what `degrade` is called with, what is appended to a final event, what models and arms say."""
-    found = {PROMPT_FAILED, *(kind.code for kind in (ModelFailed, *ModelFailed.__subclasses__()))}
+    kinds: list[type[ModelFailed]] = [ModelFailed, *ModelFailed.__subclasses__()]
+    found = {PROMPT_FAILED, *(kind.code for kind in kinds)}
     found |= {f"{arm}_{problem}" for arm in ARMS for problem in problems_of_arms()}
     for tree in sources():
         for node in ast.walk(tree):

@@ -17,6 +17,7 @@ from query_api.canary import CanaryMetrics
 from query_api.feedback import FeedbackMetrics
 from query_api.generation.metrics import ModelMetrics
 from query_api.health import start_health
+from query_api.http.envelope import HttpMetrics
 from query_api.metrics import QueryMetrics
 from query_api.view import IndexView
 from ragstream.configuration import INDEX_PLACEHOLDER, variables
@@ -40,7 +41,7 @@ class _NoView:
 def registered() -> dict[str, tuple[str, tuple[str, ...]]]:
     """Kind and labels of every metric of both processes, by name."""
     registry = CollectorRegistry(auto_describe=False)
-    for register in (QueryMetrics, CacheMetrics, ModelMetrics, FeedbackMetrics, CanaryMetrics):
+    for register in (QueryMetrics, CacheMetrics, ModelMetrics, FeedbackMetrics, CanaryMetrics, HttpMetrics):
         register(registry)
     settings = Settings.model_validate({"observability": {"query_port": 0}})
     with closing(start_health(settings, registry, cast(IndexView, _NoView()))):
