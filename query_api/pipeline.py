@@ -30,7 +30,7 @@ from query_api.speech import Speech
 from query_api.view import IndexView
 from schemas.acl import principals_of
 from schemas.errors import Rejected
-from schemas.queries import UNKNOWN_ANSWER, AnswerEvent, Message, QueryRequest, Route, SearchedAs
+from schemas.queries import UNKNOWN_ANSWER, AnswerEvent, AsOf, Message, QueryRequest, Route, SearchedAs
 from schemas.settings import Settings
 from schemas.tokens import WriteToken
 from schemas.wire import from_ms
@@ -125,6 +125,10 @@ class AnswerPipeline:
         """The best passages that this caller may read, as `citations`; no answer is made. Otherwise as `answer`."""
         query = self._query(request, deadline)
         return await self._concluded(query, self._search(query), Speech(request.query_id, None, lambda: True, deadline.clock))
+
+    def as_of(self) -> AsOf:
+        """How fresh an answer made now would be."""
+        return self._view.as_of()
 
     def _query(self, request: QueryRequest, deadline: Deadline) -> Query:
         return Query(request, deadline, principals_of(request.principals), request.asked)

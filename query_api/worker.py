@@ -22,7 +22,7 @@ from query_api.offsets import InOrder, Ticket
 from query_api.query import Listen
 from query_api.tasks import TaskPool
 from schemas.errors import Rejected, Retryable
-from schemas.queries import AnswerEvent, QueryRequest
+from schemas.queries import AnswerEvent, AsOf, QueryRequest
 from schemas.settings import Settings
 from schemas.wire import from_ms, to_ms
 
@@ -57,6 +57,10 @@ class Send(Protocol):
 
 class Pipeline(Protocol):
     """Answers a request with one final event, and deltas before it. Never raises; keeps `deadline`."""
+
+    def as_of(self) -> AsOf:
+        """How fresh an answer made now would be: refusals say it, too."""
+        ...
 
     async def answer(self, request: QueryRequest, deadline: Deadline, listen: Listen | None = None) -> AnswerEvent: ...
 
@@ -142,7 +146,7 @@ class QueryWorker:
             return True
         self._metrics.answered(answer, 0.0, {})
         place = {"attempt": attempt, "answered_at": from_ms(self._now_ms())}
-        return await self._reply(answer.model_copy(update=place), outcome.reply_to)
+        return await self._reply(self._stated(answer).model_copy(update=place), outcome.reply_to)
 
     async def _answer(self, asked: Asked, attempt: int) -> bool:
         """Deltas while the answer is made, then the final event."""
@@ -153,15 +157,21 @@ class QueryWorker:
         try:
             request = await self._signed(asked.request)
         except Rejected as exc:
-            final = AnswerEvent(query_id=asked.request.query_id, outcome="rejected", error=exc.detail, reason=exc.reason)
+            refusal = AnswerEvent(query_id=asked.request.query_id, outcome="rejected", error=exc.detail, reason=exc.reason)
+            final = self._stated(refusal)
             self._metrics.answered(final, 0.0, {})
         except Retryable as exc:
-            final = AnswerEvent(query_id=asked.request.query_id, outcome="failed", error=str(exc), reason="unavailable")
+            refusal = AnswerEvent(query_id=asked.request.query_id, outcome="failed", error=str(exc), reason="unavailable")
+            final = self._stated(refusal)
             self._metrics.answered(final, 0.0, {})
         else:
             final = await self._pipeline.answer(request, deadline, deltas)
         await deltas.finish(DELTA_GRACE_S)
         return await self._reply(deltas.numbered(final), asked.reply_to)
+
+    def _stated(self, refusal: AnswerEvent) -> AnswerEvent:
+        """A final event that the pipeline had no part in, with what every answer states."""
+        return refusal.model_copy(update={"mode": "static", "as_of": self._pipeline.as_of()})
 
     async def _send_delta(self, topic: str, delta: AnswerEvent) -> None:
         await self._send(Outgoing(topic, delta.query_id.encode(), delta.to_bytes()))

@@ -89,7 +89,8 @@ def row_settings(folder: Path, **sections: dict[str, Any]) -> Settings:
         "query": {"max_access_lag_s": MAX_ACCESS_LAG_S, "min_support": 0.2},
         "observability": {"ingest_port": 0, "query_port": 0},
         "http": {"port": 0},
-        "kafka": {"partitions": 2},
+        # Kafka is away for longer than the usual timeout of a transaction; that it ends ingest is no part of these rows.
+        "kafka": {"partitions": 2, "transaction_timeout_s": 60.0},
     }
     for name, section in sections.items():
         mine[name] = {**mine.get(name, {}), **section}

@@ -63,13 +63,13 @@ def static(heard: Heard, reason: str) -> bool:
 @pytest.mark.parametrize(
     ("harm", "reason"),
     [
-        (never_answers, "model_timeout"),
-        (falls_silent("It is"), "model_interrupted"),
-        (fails(500), "model_unavailable"),
+        pytest.param(never_answers, "model_timeout", marks=pytest.mark.slow),
+        pytest.param(falls_silent("It is"), "model_interrupted", marks=pytest.mark.slow),
+        pytest.param(fails(500), "model_unavailable", marks=pytest.mark.slow),
         (fails(429), "model_rate_limited"),
         (fails(429, retry_after="3600"), "model_rate_limited"),
         (fails(401), "model_refused"),
-        (breaks_after("It is"), "model_interrupted"),
+        pytest.param(breaks_after("It is"), "model_interrupted", marks=pytest.mark.slow),
     ],
     ids=["silent", "silent halfway", "500", "429", "429 for an hour", "401", "breaks off"],
 )
@@ -88,6 +88,7 @@ def test_no_answer_of_the_model(written: Reading, model: ModelServer, harm: Beha
     assert all(static(heard, reason) or static(heard, "model_unavailable") for heard in troubled), Calls(troubled)
 
 
+@pytest.mark.slow
 def test_away_altogether(written: Reading, to_model: Proxy) -> None:
     """Nothing listens where the endpoint was."""
     with Crowd(written, callers=2) as crowd:
@@ -115,6 +116,7 @@ def test_text_that_broke_off_is_taken_back(written: Reading, model: ModelServer)
     assert events[-1][1]["mode"] == "static"
 
 
+@pytest.mark.slow
 def test_the_second_endpoint_answers(small_ground: Ground, model: ModelServer, to_model: Proxy, tmp_path: Path) -> None:
     """Where one is named, answers go on, whole, and say so; the first one is used again within 10 s of its return."""
     with ModelServer(says("Second hand", " [1].")) as second:

@@ -20,7 +20,7 @@ from query_api.metrics import QueryMetrics
 from query_api.query import Listen
 from query_api.serving import run
 from query_api.stopping import StopSignal
-from schemas.queries import AnswerEvent, QueryRequest
+from schemas.queries import AnswerEvent, AsOf, QueryRequest
 from schemas.settings import KafkaSettings, QuerySettings, Settings, TopicSettings
 
 
@@ -31,6 +31,9 @@ class NamedPipeline:
         self.name = name
         self._delay_s = delay_s
         self._hangs = hangs
+
+    def as_of(self) -> AsOf:
+        return AsOf()
 
     async def answer(self, request: QueryRequest, deadline: Deadline, listen: Listen | None = None) -> AnswerEvent:
         for seq, piece in enumerate(self.name):

@@ -18,10 +18,12 @@ from query_api.worker import Outgoing, QueryWorker, Taken
 from schemas.dead_letters import DeadLetter
 from schemas.errors import Rejected, Retryable
 from schemas.index import SourcePosition
-from schemas.queries import AnswerEvent, QueryRequest
+from schemas.queries import AnswerEvent, AsOf, PartitionLag, QueryRequest
 from schemas.settings import QuerySettings, Settings
 from schemas.wire import from_ms
 from tests.unit.query_api.world import until
+
+AS_OF = AsOf(partitions=(PartitionLag(partition=0, position=7),))
 
 
 class Bench:
@@ -37,6 +39,9 @@ class Bench:
         self.fail: Callable[[Outgoing], Exception | None] = lambda _: None
         self.registry = CollectorRegistry()
         self.worker = QueryWorker(self.settings, self, self.send, QueryMetrics(self.registry), lambda: 1_000_000)
+
+    def as_of(self) -> AsOf:
+        return AS_OF
 
     async def answer(self, request: QueryRequest, deadline: Deadline, listen: Listen | None = None) -> AnswerEvent:
         self.working.append(request.query_id)
@@ -118,7 +123,8 @@ def test_no_query_is_a_dead_letter_and_a_rejection() -> None:
         assert letter.topic == "rag.dead-letters"
         found = DeadLetter.from_wire(letter.value, list(letter.headers))
         assert (found.raw, found.source, found.reason) == (b"\xffgarbage", SourcePosition(0, 7), "not_json")
-        assert AnswerEvent.from_bytes(answer.value).outcome == "rejected"
+        refusal = AnswerEvent.from_bytes(answer.value)
+        assert (refusal.outcome, refusal.mode, refusal.as_of) == ("rejected", "static", AS_OF)
         assert answer.key == b"key"
 
     scenario(steps)
