@@ -404,13 +404,13 @@ class Chronicle:
                 self.looks.append((heard, counts[0]))
 
 
-@dataclass
+@dataclass(repr=False)
 class Calls:
     """Counts by outcome, for a failed assertion's message."""
 
     heard: Iterable[Heard] = field(default_factory=list)
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         kinds: dict[str, int] = {}
         for one in self.heard:
             event = one.event
