@@ -122,7 +122,8 @@ class Writer:
         records: list[KeyValue] = []
         if state != before:
             is_content = text is not None and state.content == effect.content
-            if is_content and text is not None and (state.content != before.content or self.texts.get(key) != text):
+            is_new = state.content is not None and (before.content is None or before.content.digest != state.content.digest)
+            if is_content and text is not None and (is_new or self.texts.get(key) != text):
                 self.texts[key] = text
                 records.append(manifest(key, state, text, source, metadata=self.metadata[key]))
             elif key in self.texts and state.content is None:
