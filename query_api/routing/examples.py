@@ -27,7 +27,8 @@ def question_vectors(texts: Iterable[str], embedder: Embedder, cache: EmbeddingC
     """Each text's vector as a question: from `cache`, which is of this embedder's fingerprint, else embedded and remembered."""
     digests = {text: _digest(text) for text in texts}
     cached = cache.get_many(list(digests.values()))
-    fresh = {text: embedder.encode_query(text) for text, digest in digests.items() if digest not in cached}
+    missing = [text for text, digest in digests.items() if digest not in cached]
+    fresh = dict(zip(missing, embedder.encode_queries(missing), strict=True)) if missing else {}
     cache.put_many({digests[text]: vector for text, vector in fresh.items()})
     return {text: fresh[text] if text in fresh else cached[digest] for text, digest in digests.items()}
 

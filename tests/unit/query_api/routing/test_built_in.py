@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from connectors.embedding import Embedder, HashingEmbedder, MemoryCache, create_embedder
-from connectors.embedding.port import Vector
+from connectors.embedding.port import Matrix
 from query_api.routing import Router, load_router, question_vectors
 from schemas.settings import EmbeddingSettings, Settings
 
@@ -98,9 +98,9 @@ class Counting(HashingEmbedder):
 
     embedded = 0
 
-    def encode_query(self, text: str) -> Vector:
-        self.embedded += 1
-        return super().encode_query(text)
+    def encode_queries(self, texts: Sequence[str]) -> Matrix:
+        self.embedded += len(texts)
+        return super().encode_queries(texts)
 
 
 def test_examples_are_embedded_once() -> None:
