@@ -52,7 +52,8 @@ def test_all_is_well(asked: Reading) -> None:
 
 def test_killed(ground: RealGround, asked: Reading) -> None:
     """kill -9: every answer comes from words; nobody waits for vectors; back within 10 s of the server's return."""
-    with Crowd(asked) as crowd:
+    with ground.stack.ingesting(), Chronicle(ground.stack, asked) as chronicle, Crowd(asked) as crowd:
+        wait_until(chronicle.shown, within_s=30, what="the count to be shown")
         ground.milvus.kill()
         crowd.wait_for(by_words, NOTICED_WITHIN_S, "an answer from words")
         away = watched(crowd)
@@ -61,6 +62,8 @@ def test_killed(ground: RealGround, asked: Reading) -> None:
         ground.milvus.start()
         ground.milvus.wait_loaded(ground.stack.settings.collection("docs"))
         crowd.wait_normal()
+        missed = chronicle.last
+        wait_until(lambda: chronicle.shown() >= missed, within_s=30, what="what was written meanwhile to be shown")
 
 
 def test_paused(ground: RealGround, asked: Reading) -> None:
