@@ -70,8 +70,13 @@ class PartitionWriter:
         """Fence predecessors. Blocks while Kafka is away."""
         self._writer.open()
 
-    def sign(self) -> None:
-        """Leave the owner record."""
+    def sign(self, before: str | None) -> None:
+        """Leave the owner record. Raises: Fenced, when another process has signed meanwhile.
+
+        Args:
+            before: the last owner that the log names, read after `open`. Who takes a partition over signs it first: as long
+                as nobody did, a fencing is only a transaction that timed out while Kafka was away.
+        """
         owner = Owner(
             partition=self._partition,
             owner=self.owner,
@@ -79,7 +84,12 @@ class PartitionWriter:
             pid=os.getpid(),
             started_at_ms=self._now_ms(),
         )
-        self._writer.commit([self._record(OWNER, owner.to_bytes())])
+        record = self._record(OWNER, owner.to_bytes())
+        try:
+            self._writer.commit([record])
+        except ProducerFenced:
+            self._take_over_again(before)
+            self._writer.commit([record])
 
     def commit(self, records: list[OutRecord]) -> None:
         """One transaction, exactly once. Raises: Fenced, when another process has taken over."""
@@ -93,15 +103,19 @@ class PartitionWriter:
         self._writer.close()
 
     def _was_committed(self, marker: OutRecord) -> bool:
-        """After a fencing: take over again if nobody else did; whether the log already holds `marker`."""
-        self._refuse_rival()  # before opening: to open is to fence
-        self._writer.open()
-        last = self._refuse_rival()
-        log.warning("transaction timed out; took the partition over again", partition=self._partition)
-        return last == marker.value
+        """After a fencing: whether the log already holds `marker`."""
+        return self._take_over_again(self.owner) == marker.value
 
-    def _refuse_rival(self) -> bytes | None:
-        """The last marker in the log. Raises: Fenced, when the last owner record is another's."""
+    def _take_over_again(self, before: str | None) -> bytes | None:
+        """If nobody else did; the last marker in the log. Raises: Fenced."""
+        self._refuse_rival(before)  # before opening: to open is to fence
+        self._writer.open()
+        last = self._refuse_rival(before)
+        log.warning("transaction timed out; took the partition over again", partition=self._partition)
+        return last
+
+    def _refuse_rival(self, before: str | None) -> bytes | None:
+        """The last marker in the log. Raises: Fenced, when the last owner record is neither `before`'s nor one's own."""
         last_marker: bytes | None = None
         rival: Owner | None = None
         for record in read_to_end(self._link, self._topic, self._partition):
@@ -110,7 +124,7 @@ class PartitionWriter:
                 last_marker = record.value
             elif kind == OWNER and record.value is not None:
                 owner = Owner.from_bytes(record.value)
-                rival = owner if owner.owner != self.owner else None
+                rival = owner if owner.owner not in (self.owner, before) else None
         if rival is not None:
             msg = (
                 f"partition {self._partition} of {self._topic} is written by another ingest process now: pid {rival.pid} on "
@@ -141,13 +155,17 @@ def open_partition(
         writer.open()
         garbage: list[tuple[DocKey, tuple[str, ...]]] = []
         last: Progress | None = None
+        owner: str | None = None
         for record in read_to_end(link, settings.index_topic, lane.partition):
-            if LogKey.from_bytes(record.key or b"").kind == PROGRESS and record.value is not None:
+            kind = LogKey.from_bytes(record.key or b"").kind
+            if kind == PROGRESS and record.value is not None:
                 last = Progress.from_bytes(record.value)
+            elif kind == OWNER and record.value is not None:
+                owner = Owner.from_bytes(record.value).owner
             superseded = lane.restore(record)
             if superseded is not None:
                 garbage.append(superseded)
-        writer.sign()
+        writer.sign(owner)
         reader = PartitionReader(link, settings.kafka.topics.documents, lane.partition, "start")
         try:
             low, high = reader.watermarks()

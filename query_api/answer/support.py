@@ -6,13 +6,15 @@ but how far it stands out: everything on the subject is somewhat near, what answ
 the similarity counts, up to where it says that the question is of this corpus at all.
 
 The constants were fitted on SciFact claims with their gold abstracts present and removed and on a bank's help centre with
-customers' questions, then rounded. Fitted on either alone the rule does as well on the other. `benchmarks/support.py` measures.
+customers' questions, then rounded; which signals it takes was chosen on both, so expect less elsewhere.
+`benchmarks/support.py` measures.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from query_api.answer.port import Passage
@@ -28,6 +30,8 @@ SIMILAR_ENOUGH: Final = 0.45
 OTHERS: Final = 20
 """Documents behind the best one that it must stand out from."""
 OTHERS_LEAST: Final = 5
+PASSAGES_KNOWN: Final = 8_192
+"""Passages whose words are kept: the same ones are candidates again and again."""
 TYPICAL_OTHER: Final = 0.2
 """Worth of a document that does not answer, assumed where a corpus (or what a caller may read of it) holds too few to tell."""
 
@@ -91,7 +95,7 @@ def _documents(question: str, passages: Sequence[Passage], lowest_cosine: float)
     found: dict[DocKey, list[Passage]] = {}
     for passage in passages:
         found.setdefault(passage.doc_key, []).append(passage)
-    known = [frozenset(term for passage in own for term in terms(f"{passage.title} {passage.text}")) for own in found.values()]
+    known = [frozenset().union(*(_terms_of(passage.title, passage.text) for passage in own)) for own in found.values()]
     weights = rarity(content_terms(question), known)
     return [
         _Evidence(
@@ -101,6 +105,11 @@ def _documents(question: str, passages: Sequence[Passage], lowest_cosine: float)
         )
         for own, words in list(zip(found.values(), known, strict=True))[: OTHERS + 1]
     ]
+
+
+@lru_cache(maxsize=PASSAGES_KNOWN)
+def _terms_of(title: str, text: str) -> frozenset[str]:
+    return frozenset(terms(f"{title} {text}"))
 
 
 def _coverage(weights: Mapping[str, float], words: frozenset[str]) -> float:
