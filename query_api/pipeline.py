@@ -271,7 +271,7 @@ class AnswerPipeline:
 
     def _is_supported(self, query: Query) -> bool:
         with query.timings.step("weigh"):
-            query.support = assess(query.question, query.chunks)
+            query.support = assess(query.question, query.chunks, has_meaning=self._settings.embedding.kind != "hashing")
             is_supported = query.support.score >= self._settings.query.min_support
             if is_supported:
                 query.evidence = tuple(self._parts.answerer.select(query.question, query.passages[: query.request.passages]))

@@ -74,11 +74,16 @@ class _Evidence(NamedTuple):
         return self.cosine * math.sqrt(self.rank * self.coverage)
 
 
-def assess(question: str, passages: Sequence[Passage]) -> Support:
-    """How far `passages` (all that passed the checks, best first) support an answer to `question`."""
+def assess(question: str, passages: Sequence[Passage], *, has_meaning: bool = True) -> Support:
+    """How far `passages` (all that passed the checks, best first) support an answer to `question`.
+
+    Args:
+        has_meaning: whether vectors tell what texts mean. Those of the hashing encoder only tell their words, which are looked at
+            anyway; its cosines have another scale.
+    """
     if not passages:
         return NO_SUPPORT
-    cosines = [passage.vector_score for passage in passages if passage.vector_score is not None]
+    cosines = [passage.vector_score for passage in passages if has_meaning and passage.vector_score is not None]
     documents = _documents(question, passages, min(cosines, default=0.0))
     if not cosines:
         covered = max(document.coverage for document in documents)

@@ -13,7 +13,7 @@ from schemas.acl import OPERATOR
 from schemas.errors import Retryable
 from schemas.index import DocKey
 from schemas.queries import AnswerEvent
-from schemas.settings import IndexSettings, QuerySettings, Settings
+from schemas.settings import EmbeddingSettings, IndexSettings, QuerySettings, Settings
 from tests.unit.query_api import world as worlds
 from tests.unit.query_api.world import DIMENSION, Stores, World
 
@@ -37,9 +37,9 @@ class Partly(Stores):
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     """Three indexes: documents without an ACL are the operator's in `docs` and `hr`, everyone's in `faq`."""
 
-    def settings(data_dir: Path, query: QuerySettings) -> Settings:
+    def settings(data_dir: Path, query: QuerySettings, embedding: EmbeddingSettings) -> Settings:
         indexes = {"docs": IndexSettings(), "hr": IndexSettings(), "faq": IndexSettings(missing_acl="everyone")}
-        return Settings(data_dir=data_dir, query=query, indexes=indexes)
+        return Settings(data_dir=data_dir, query=query, embedding=embedding, indexes=indexes)
 
     monkeypatch.setattr(worlds, "Settings", settings)
     monkeypatch.setattr(worlds, "Stores", Partly)

@@ -30,7 +30,7 @@ from schemas.floors import Floor
 from schemas.index import DOC, DocKey, IndexEntry, LogKey
 from schemas.join import effect_of
 from schemas.queries import AnswerEvent, QueryRequest
-from schemas.settings import QuerySettings, Settings
+from schemas.settings import EmbeddingSettings, QuerySettings, Settings
 from tests.unit.query_api.view.memory_log import MemoryLog
 from tests.unit.query_api.view.writing import KeyValue, Writer
 from tests.waiting import wait_until
@@ -86,7 +86,8 @@ class World:
         repeats: Repeats | None = None,
         **query: Any,
     ) -> None:
-        self.settings = Settings(data_dir=folder, query=QuerySettings(min_support=0.01, keyword_commit_s=0.01, **query))
+        embedding = EmbeddingSettings(kind="hashing", dimension=DIMENSION)
+        self.settings = Settings(data_dir=folder, embedding=embedding, query=QuerySettings(keyword_commit_s=0.01, **query))
         topics = self.settings.kafka.topics
         self.log = MemoryLog({topics.documents: 1, self.settings.index_topic: 1, topics.floors: 1})
         self.vectors = Stores()

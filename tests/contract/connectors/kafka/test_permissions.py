@@ -98,7 +98,7 @@ def test_every_row_is_granted_to_a_login() -> None:
     [
         ("upstream", set(), {DOCUMENTS}),
         ("ingest", {DOCUMENTS, INDEX, FLOORS}, {INDEX, FLOORS, DEAD_LETTERS}),
-        ("serve", {INDEX, FLOORS, QUERIES}, {ANSWERS, DEAD_LETTERS}),
+        ("serve", {INDEX, FLOORS, QUERIES, FEEDBACK}, {ANSWERS, DEAD_LETTERS, FEEDBACK}),
         ("asker", {ANSWERS}, {QUERIES, FEEDBACK}),
         ("operator", {INDEX, FLOORS, DEAD_LETTERS}, set()),
         ("creator", set(), set()),
