@@ -9,14 +9,16 @@ from pathlib import Path
 import pytest
 
 from connectors.kafka import KafkaLink
+from connectors.kafka.reader import read_to_end
 from connectors.kafka.topics import create_topics, topic_specs
 from connectors.kafka.writer import TransactionalWriter
 from flows.ingest.failpoints import FailPoints
 from flows.ingest.partition_log import PartitionWriter
-from schemas.errors import Fenced
+from schemas.errors import Fenced, Retryable
 from schemas.settings import Settings
 from tests.servers.kafka import KafkaAddress
 from tests.stacks import stack_settings
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -41,6 +43,14 @@ def ground(kafka_server: KafkaAddress, topic_prefix: str, tmp_path: Path) -> Ite
     settings = stack_settings(tmp_path, f"{topic_prefix}.")
     link = KafkaLink(settings.kafka, kafka_server.bootstrap_servers)
     create_topics(link, topic_specs(settings))
+
+    def has_leader() -> bool:
+        try:
+            return not list(read_to_end(link, settings.index_topic, 0))
+        except Retryable:
+            return False
+
+    wait_until(has_leader, within_s=20, what="the new topic to have a leader")
     yield Ground(settings, link)
 
 
