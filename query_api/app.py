@@ -82,6 +82,7 @@ class QueryApp:
         partitions = sorted(place.partition for place in assigned if place.topic == self._queries)
         if not partitions:
             return
+        self.worker.attempts.forget((self._queries, partition) for partition in partitions)
         ask = partial(self._metadata.ends, self._queries, partitions, ENDS_TIMEOUT_S)
         try:
             ends = await asyncio.get_running_loop().run_in_executor(None, ask)

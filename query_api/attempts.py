@@ -6,7 +6,7 @@ begun by another, so its attempt is numbered by the clock: higher than any that 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 FIRST = 1
 
@@ -21,6 +21,11 @@ class Attempts:
     def assigned(self, ends: Mapping[tuple[str, int], int]) -> None:
         """These partitions are this worker's from now on; everything below their ends may have been begun elsewhere."""
         self._ends.update(ends)
+
+    def forget(self, places: Iterable[tuple[str, int]]) -> None:
+        """These partitions come anew: ends of an earlier assignment say nothing, another worker may have had them in between."""
+        for place in places:
+            self._ends.pop(place, None)
 
     def of(self, topic: str, partition: int, offset: int) -> int:
         """The number of the first attempt at a message. Where the end at assignment is not known: by the clock."""

@@ -18,3 +18,11 @@ def test_what_lay_there_before_may_be_a_later_attempt() -> None:
     attempts.assigned({("rag.queries", 0): 10})
     assert attempts.of("rag.queries", 0, 9) == NOW_MS
     assert attempts.of("rag.queries", 1, 99) == NOW_MS
+
+
+def test_a_partition_that_comes_back_is_as_unknown_as_a_new_one() -> None:
+    """Its end of the last time is below what another worker may have begun since."""
+    attempts = Attempts(lambda: NOW_MS)
+    attempts.assigned({("rag.queries", 0): 10})
+    attempts.forget([("rag.queries", 0), ("rag.queries", 7)])
+    assert attempts.of("rag.queries", 0, 12) == NOW_MS
