@@ -39,7 +39,7 @@ def final_event(
         citations=citations,
         mode=query.mode or "static",
         degraded=tuple(query.degraded),
-        as_of=_aged(query) if query.as_of is not None else as_of(),
+        as_of=aged(query) if query.as_of is not None else as_of(),
         route=query.route,
         searched_as=query.searched_as,
         usage=query.usage,
@@ -84,8 +84,8 @@ def failure(query: Query, exc: Exception) -> tuple[str, str]:
     return "internal_error", "an unexpected error; the log of the query process has it"
 
 
-def _aged(query: Query) -> AsOf | None:
-    """`as_of` as of this moment: it was taken before retrieval."""
+def aged(query: Query) -> AsOf | None:
+    """`as_of` as of this moment: it was taken before retrieval. None: the query ended before that."""
     if query.as_of is None or query.as_of.lag_ms is None:
         return query.as_of
     elapsed_ms = round((query.deadline.clock() - query.as_of_at) * 1000)

@@ -19,7 +19,7 @@ from connectors.embedding.port import Vector
 from query_api.answer import Answerer, Asking, Draft, GenerationFailed, assess
 from query_api.cache import evidence_of_all
 from query_api.deadline import Deadline
-from query_api.events import answered, failure, final_event, repeated_event, static_draft, unknown
+from query_api.events import aged, answered, failure, final_event, repeated_event, static_draft, unknown
 from query_api.gathering import Gathering
 from query_api.metrics import QueryMetrics
 from query_api.query import Ended, EvidenceWithdrawn, Listen, Query
@@ -142,8 +142,10 @@ class AnswerPipeline:
         except Ended as end:
             event = final_event(query, end.outcome, self._view.as_of, error=end.error, reason=end.reason)
         except TimeoutError:
+            query.forget()
             event = final_event(query, "expired", self._view.as_of, error=EXPIRED_WHILE, reason="deadline_passed")
         except Exception as exc:
+            query.forget()
             reason, error = failure(query, exc)
             event = final_event(query, "failed", self._view.as_of, error=error, reason=reason)
         if self._parts.is_memory_away():  # said last: what is remembered of the answer lacks nothing
@@ -157,7 +159,8 @@ class AnswerPipeline:
             with suppress(TimeoutError):
                 async with asyncio.timeout(NOTE_PATIENCE_S):
                     await self._parts.asked.note(query.request.query_id, query.request.principals, query.entry_id)
-        place = {"attempt": speech.attempt, "seq": speech.said}
+        # Stated last: keeping the answer and noting its asker took their time.
+        place = {"attempt": speech.attempt, "seq": speech.said, "as_of": aged(query) or event.as_of}
         return event.model_copy(update={**place, "took_ms": round(took_s * 1000, 3), "answered_at": from_ms(self._now_ms())})
 
     async def _answer(self, query: Query, speech: Speech) -> AnswerEvent:
@@ -169,11 +172,14 @@ class AnswerPipeline:
         async with repeats.turn(query.request):
             known = await repeats.recall(query.request)
             if known is not None and self._gathering.stands(query, known.evidence):
+                query.entry_id = known.entry_id
                 await speech.say(known.event.text)
-                return repeated_event(known.event, self._now_ms())
+                event = repeated_event(known.event, self._now_ms())
+                query.as_of, query.as_of_at = event.as_of, query.deadline.clock()
+                return event
             event = await self._made(query, speech)
             if event.mode != "static":  # a model that was away may be back
-                await repeats.remember(query.request, event, query.rests_on)
+                await repeats.remember(query.request, event, query.tells_of, query.entry_id)
             return event
 
     async def _made(self, query: Query, speech: Speech) -> AnswerEvent:
@@ -194,7 +200,7 @@ class AnswerPipeline:
                 if self._stands(query):
                     return answered(query, draft, self._view.as_of)
             speech.take_back()
-        query.degrade("evidence_withdrawn")
+        query.withdraw()
         return unknown(query, self._view.as_of)
 
     async def _search(self, query: Query) -> AnswerEvent:
@@ -202,8 +208,15 @@ class AnswerPipeline:
         await self._condense(query)
         await self._route(query)
         query.indexes = query.indexes or tuple(self._settings.indexes)
-        await self._gathering.gather(query)
-        found = tuple(passage.citation(n) for n, passage in enumerate(query.passages[: query.request.passages], start=1))
+        for _ in range(ATTEMPTS):
+            await self._gathering.gather(query)
+            found = tuple(passage.citation(n) for n, passage in enumerate(query.passages[: query.request.passages], start=1))
+            query.rests_on = evidence_of_all(query.passages[: query.request.passages])
+            if self._stands(query):  # a second look takes its time
+                break
+        else:
+            query.withdraw()
+            found = ()
         if any(citation.newest_version_failed for citation in found):
             query.degrade("newest_version_failed")
         return final_event(query, "answered" if found else "unknown", self._view.as_of, citations=found)
@@ -305,4 +318,4 @@ class AnswerPipeline:
 
     def _stands(self, query: Query) -> bool:
         """Right before the first byte and the final event: what went into the answer may be shown still."""
-        return self._gathering.stands(query, query.rests_on)
+        return self._gathering.stands(query, query.tells_of)

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 
 from connectors.embedding.port import Vector
 from query_api.answer import Passage, Support
-from query_api.cache.evidence import Evidence
+from query_api.cache.evidence import Evidence, evidence_of_all
 from query_api.deadline import Deadline
+from query_api.explanation import CANDIDATES_SHOWN
 from query_api.metrics import Timings
 from query_api.retrieval import Retrieved
 from schemas.acl import Principals
@@ -73,6 +74,22 @@ class Query:
     entry_id: str | None = None
     evidence: tuple[Passage, ...] = ()
     rests_on: tuple[Evidence, ...] = ()
+
+    @property
+    def tells_of(self) -> tuple[Evidence, ...]:
+        """What must stand for the final event to be shown: what the answer rests on, and the candidates that it explains."""
+        if not self.request.explain:
+            return self.rests_on
+        return (*self.rests_on, *evidence_of_all(self.chunks[:CANDIDATES_SHOWN]))
+
+    def forget(self) -> None:
+        """Nothing that was found is told of: it was not looked at again."""
+        self.passages, self.chunks, self.rests_on = [], [], ()
+
+    def withdraw(self) -> None:
+        """What was found went while it was worked on, each time."""
+        self.forget()
+        self.degrade("evidence_withdrawn")
 
     def degrade(self, reason: str) -> None:
         if reason not in self.degraded:

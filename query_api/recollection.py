@@ -64,7 +64,7 @@ class Recollection:
             query.entry_id = lookup.entry_id
         elif self._memory is not None and self._is_worth_keeping(query, flown.draft):
             query.entry_id = self._memory.cache.remember(lookup, flown.draft)
-        return flown.draft
+        return _as_own(flown.draft, query) if flown.is_shared else flown.draft
 
     def _remembered(self, query: Query, asking: Asking, lookup: Lookup) -> Draft | None:
         """Looked up, verified and stated anew on one snapshot, without awaiting."""
@@ -120,6 +120,14 @@ class Recollection:
             age_s=round(self._memory.cache.age_s(entry), 3) if entry is not None and self._memory is not None else None,
             detail=detail,
         )
+
+
+def _as_own(draft: Draft, query: Query) -> Draft:
+    """Another caller's draft with this one's citations: the text is the same, but versions are of this caller's snapshot, and
+    scores must not tell of what the other one may read."""
+    own = {(one.doc_key.index, one.doc_key.doc_id, one.start, one.end): one for one in query.evidence}
+    places = [(cited.number, (cited.index, cited.doc_id, cited.start, cited.end)) for cited in draft.citations]
+    return draft._replace(citations=tuple(own[place].citation(number) for number, place in places))
 
 
 def _why_not(query: Query) -> str:

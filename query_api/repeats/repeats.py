@@ -27,10 +27,11 @@ NOT_THE_SAME_REQUEST: Final = {"deadline", "token", "stream"}
 
 
 class Repeated(NamedTuple):
-    """A final event, and every passage of its prompt."""
+    """A final event, every passage that it tells of, and the remembered answer that it is or became: feedback is about that."""
 
     event: AnswerEvent
     evidence: tuple[Evidence, ...]
+    entry_id: str | None = None
 
 
 class Repeats:
@@ -82,11 +83,13 @@ class Repeats:
         self._count("repeated")
         return found
 
-    async def remember(self, request: QueryRequest, event: AnswerEvent, evidence: tuple[Evidence, ...]) -> None:
+    async def remember(
+        self, request: QueryRequest, event: AnswerEvent, evidence: tuple[Evidence, ...], entry_id: str | None = None
+    ) -> None:
         """Keep a final event that rests on `evidence`; outcomes that may pass are not kept."""
         if event.kind != "final" or event.outcome not in KEPT:
             return
-        raw = to_bytes(Repeated(event, evidence))
+        raw = to_bytes(Repeated(event, evidence, entry_id))
         if len(raw) > MAX_BYTES:
             self._count("too_large")
             return
@@ -107,7 +110,8 @@ def key_of(request: QueryRequest) -> str:
 def to_bytes(repeated: Repeated) -> bytes:
     """JSON."""
     event = base64.b64encode(repeated.event.to_bytes()).decode()
-    return orjson.dumps({"format": 1, "event": event, "evidence": [one.to_wire() for one in repeated.evidence]})
+    evidence = [one.to_wire() for one in repeated.evidence]
+    return orjson.dumps({"format": 1, "event": event, "evidence": evidence, "entry": repeated.entry_id})
 
 
 def from_bytes(raw: bytes) -> Repeated:
@@ -118,7 +122,9 @@ def from_bytes(raw: bytes) -> Repeated:
             msg = "of another release"
             raise ValueError(msg)
         event = AnswerEvent.from_bytes(base64.b64decode(wire["event"], validate=True))
-        return Repeated(event, tuple(Evidence.from_wire(one) for one in wire["evidence"]))
+        entry_id = wire.get("entry")
+        evidence = tuple(Evidence.from_wire(one) for one in wire["evidence"])
+        return Repeated(event, evidence, entry_id if isinstance(entry_id, str) else None)
     except (KeyError, TypeError, Rejected) as exc:
         msg = "not a remembered event"
         raise ValueError(msg) from exc

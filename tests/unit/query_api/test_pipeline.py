@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ from query_api.answer import Asking, Draft, Emit, ExtractiveAnswerer, Generation
 from query_api.deadline import Deadline
 from query_api.events import STATIC_TEXT
 from query_api.repeats import Repeats
+from query_api.reranking import SecondLook
 from schemas.acl import OPERATOR, PUBLIC
 from schemas.errors import Retryable
 from schemas.floors import DeleteFloor, Floor
@@ -492,3 +493,29 @@ def test_a_repeated_question_after_a_models_outage_is_answered_afresh(tmp_path: 
     assert world.ask(QUESTION).mode == "static"
     assert world.ask(QUESTION).text == "At a machine. [1]"
     world.close()
+
+
+def test_what_is_revoked_during_the_second_look_is_not_found(world: World) -> None:
+    """Passages are looked at again after the reranker, explanations too."""
+    world.upsert("pin", 1, PIN)
+    world.upsert("form", 1, "Staff change a card PIN with form nine.")
+
+    class Slow:
+        """A reranker during whose work access goes."""
+
+        def __init__(self) -> None:
+            self.version = 1
+
+        def scores(self, question: str, texts: Sequence[str]) -> list[float]:
+            self.version += 1
+            world.access("form", self.version, ("group:hr",))
+            return [1.0] * len(texts)
+
+        def close(self) -> None:
+            """Nothing is held."""
+
+    world.retriever._second_look = SecondLook(Slow(), 10)
+    request = QueryRequest(query_id="q", question=QUESTION, explain=True)
+    event = asyncio.run(world.pipeline.search(request, Deadline.after(5)))
+    assert {citation.doc_id for citation in event.citations} == {"pin"}
+    assert found(event) == {"pin"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -147,6 +148,26 @@ def test_who_asks_the_same_at_once_shares_one_generation(world: World, answerer:
     asyncio.run(steps())
 
 
+def test_who_joins_a_generation_cites_what_is_current_for_them(world: World, answerer: Counting) -> None:
+    """A newer version kept the passage: whoever asked after it is told that version, with their own scores."""
+    world.upsert("pin", 1, PIN)
+
+    async def steps() -> None:
+        answerer.gate = asyncio.Event()
+        request = QueryRequest(query_id="q", question=QUESTION)
+        first = asyncio.ensure_future(world.pipeline.answer(request, Deadline.after(10)))  # noqa: TID251
+        await until(lambda: answerer.made == 1)
+        world.upsert("pin", 2, PIN)
+        second = asyncio.ensure_future(world.pipeline.answer(request, Deadline.after(10)))  # noqa: TID251
+        await until(lambda: sum(flight.aboard for flight in world.pipeline._recollection._flights._flights.values()) == 2)
+        answerer.gate.set()
+        events = await asyncio.gather(first, second)
+        assert [event.citations[0].version for event in events] == [1, 2]
+        assert answerer.made == 1
+
+    asyncio.run(steps())
+
+
 def test_nobody_waiting_stops_the_generation(world: World, answerer: Counting) -> None:
     """The one caller is gone: the model is told to stop."""
     world.upsert("pin", 1, PIN)
@@ -195,6 +216,69 @@ def test_a_repeated_answer_states_its_age(repeating: World) -> None:
     assert second.as_of.reflected_until == first.as_of.reflected_until
     assert second.as_of.reflected_until is not None
     assert second.as_of.lag_ms == repeating.wall_ms - to_ms(second.as_of.reflected_until)
+
+
+class Noted:
+    """Remembers what is noted of askers; takes its time."""
+
+    def __init__(self) -> None:
+        self.entries: list[str | None] = []
+        self.clock_is_ahead_s = 0.0
+
+    async def note(self, query_id: str, principals: tuple[str, ...], entry_id: str | None) -> None:
+        self.entries.append(entry_id)
+        self.clock_is_ahead_s += 60
+
+    def clock(self) -> float:
+        return time.monotonic() + self.clock_is_ahead_s
+
+
+def test_feedback_on_a_repeated_answer_is_about_the_answer(tmp_path: Path) -> None:
+    """A retry doesn't make the remembered answer unknown: a thumbs-down takes it out still."""
+    noted = Noted()
+    world = World(tmp_path, remembers=True, repeats=Repeats(MemoryStore(), 600), asked=noted)
+    world.upsert("pin", 1, PIN)
+    world.ask(QUESTION)
+    world.ask(QUESTION)
+    world.close()
+    first, second = noted.entries
+    assert first is not None
+    assert second == first
+
+
+@pytest.mark.parametrize("is_repeated", [False, True])
+def test_the_lag_includes_what_was_done_with_the_answer_before_it_went_out(tmp_path: Path, *, is_repeated: bool) -> None:
+    """A slow note of who asked makes the answer older, and it says so."""
+    noted = Noted()
+    world = World(tmp_path, repeats=Repeats(MemoryStore(), 600), asked=noted)
+    world.upsert("pin", 1, PIN)
+    if is_repeated:
+        world.ask(QUESTION)
+        world.wall_ms = 0  # the wall clock says nothing here
+    request = QueryRequest(query_id="q", question=QUESTION, explain=True)
+    event = asyncio.run(world.pipeline.answer(request, Deadline.after(5, noted.clock)))
+    world.close()
+    assert event.as_of is not None
+    assert event.as_of.lag_ms is not None
+    assert event.as_of.lag_ms >= 60_000
+
+
+def test_a_repeated_explanation_tells_of_nothing_that_was_revoked(repeating: World) -> None:
+    """A candidate that went into no prompt was for everyone, and is not any more."""
+    repeating.upsert("pin", 1, PIN)
+    repeating.upsert("merger", 1, "The merger changes every card.")
+    first = repeating.ask(QUESTION, passages=1)
+    assert "merger" in explained(first)
+    assert {citation.doc_id for citation in first.citations} == {"pin"}
+    repeating.access("merger", 2, ("group:board",))
+    second = repeating.ask(QUESTION, passages=1)
+    assert second.outcome == "answered"
+    assert "merger" not in explained(second)
+
+
+def explained(event: AnswerEvent) -> set[str]:
+    assert event.explanation is not None
+    return {candidate.doc_id for candidate in event.explanation.candidates}
 
 
 @pytest.fixture

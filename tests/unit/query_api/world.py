@@ -20,7 +20,7 @@ from query_api.answer import Answerer, ExtractiveAnswerer
 from query_api.cache import AnswerCache, CacheMetrics, Shadows, ThresholdGuard
 from query_api.deadline import Deadline
 from query_api.metrics import QueryMetrics
-from query_api.pipeline import AnswerPipeline, PipelineParts
+from query_api.pipeline import AnswerPipeline, Notes, PipelineParts
 from query_api.recollection import Memory
 from query_api.repeats import Repeats
 from query_api.retrieval import Retriever
@@ -84,6 +84,7 @@ class World:
         *,
         remembers: bool = False,
         repeats: Repeats | None = None,
+        asked: Notes | None = None,
         **query: Any,
     ) -> None:
         embedding = EmbeddingSettings(kind="hashing", dimension=DIMENSION)
@@ -102,7 +103,7 @@ class World:
         self.retriever = Retriever(self.settings, self.vectors, lambda: self.view.keyword, self.embedder)
         self.metrics = QueryMetrics(CollectorRegistry())
         self.memory = _memory() if remembers else None
-        parts = PipelineParts(self.view, self.retriever, answerer or ExtractiveAnswerer(), self.memory, repeats)
+        parts = PipelineParts(self.view, self.retriever, answerer or ExtractiveAnswerer(), self.memory, repeats, asked)
         self.pipeline = AnswerPipeline(self.settings, parts, self.metrics, lambda: self.wall_ms)
         self.view.start()
         wait_until(lambda: self.view.ready().is_ready, within_s=10, what="the empty view")
