@@ -11,8 +11,8 @@ from typing import Final
 from connectors.llm import estimate_tokens
 from query_api.answer import Passage
 
-REVISION: Final = 1
-"""Counts up when the same passages would be chosen otherwise."""
+REVISION: Final = 2
+"""Counts up when the same passages would be chosen otherwise, or the same text of a model shown otherwise."""
 WEAK: Final = 0.4
 """A passage with less than this share of the best one's score is noise that a model would have to tell apart. Scores are fused
 from both arms, scaled to [0, 1] over the candidates: a passage that only one arm likes, and moderately, falls below it."""
