@@ -159,8 +159,8 @@ def made_of(lookup: Lookup, draft: Draft, now_ms: int) -> Entry | None:
 
 
 def normalised(question: str) -> str:
-    """One question in two spacings. Case stays: `US` is not `us`."""
-    return " ".join(unicodedata.normalize("NFKC", question).split())
+    """One question in two spacings. Case stays: `US` is not `us`; so do signs: `10²` is not `102`."""
+    return " ".join(unicodedata.normalize("NFC", question).split())
 
 
 def bar_key(entry_id: str) -> str:

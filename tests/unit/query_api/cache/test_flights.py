@@ -145,3 +145,10 @@ def test_nobody_fails_by_anothers_short_deadline() -> None:
         assert model.calls == 2
 
     asyncio.run(scene())
+
+
+@pytest.mark.parametrize(("one", "other"), [("How long is 10² m?", "How long is 102 m?"), ("Is it ½?", "Is it 1⁄2?")])
+def test_signs_that_only_look_alike_are_other_questions(one: str, other: str) -> None:
+    """Compatibility folding makes another number of an exponent: neither a generation nor a remembered answer is shared by it."""
+    assert lookup(one).entry_id != lookup(other).entry_id
+    assert lookup("Caf\u00e9  now?").entry_id == lookup("Cafe\u0301 now?").entry_id
