@@ -183,8 +183,9 @@ class ReadPath:
 
     def _share(self, cache: AnswerCache, link: RedisLink, metrics: CacheMetrics) -> None:
         """Entries and bars of all workers, through Redis."""
+        # By generation: another one's entries fit no question of this one, and vectors of another length would keep out its own.
         settings, prefix = self._settings.cache, self._settings.redis.key_prefix
-        entries = RedisLog(link, f"{prefix}answers", settings.max_entries, settings.ttl_s)
+        entries = RedisLog(link, f"{prefix}answers:{self._settings.generation}", settings.max_entries, settings.ttl_s)
         bars = RedisLog(link, f"{prefix}bars", settings.max_entries, settings.barred_ttl_s)
         shared = SharedAnswers(cache, entries, bars, metrics)
         shared.start()
