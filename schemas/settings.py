@@ -210,7 +210,7 @@ class CacheSettings(Section):
     ttl_s: PositiveSeconds = Field(86_400.0, description="How long an answer is remembered at most.")
     max_entries: PositiveInt = Field(10_000, description="Remembered answers; the least recently used leave first.")
     min_similarity: Annotated[float, Field(ge=0, le=1)] = Field(
-        0.86, description="Questions less alike than this are different questions."
+        0.90, description="Questions less alike than this are different questions."
     )
     tolerated_error: Annotated[float, Field(ge=0, le=1)] = Field(
         0.02, description="Share of wrong hits that is tolerated: beyond it the threshold rises by itself."

@@ -20,8 +20,7 @@ from connectors.embedding.port import Vector
 from query_api.answer.port import Draft
 from query_api.cache.entry import Entry, Lookup, bar_key, made_of
 from query_api.cache.evidence import Evidence, rows_of
-from query_api.cache.likeness import Signals, likeness, order_agreement
-from query_api.cache.wording import compare
+from query_api.cache.wording import conflict_between
 
 LOOKED_AT: Final = 16
 """Nearest answers that are tried one after the other; an operator's question asked in a thousand ways needs no more."""
@@ -62,7 +61,6 @@ class Verdict(NamedTuple):
 
 class _Near(NamedTuple):
     likeness: float
-    signals: Signals
     conflict: str
     entry: Entry
 
@@ -71,7 +69,7 @@ class AnswerCache:
     """Bounded; least recently used leave first, all leave after `ttl_s`. Thread-safe; nothing here waits for anything.
 
     Args:
-        threshold: the likeness that a hit needs, asked anew each time: it moves.
+        threshold: the cosine that a hit needs, asked anew each time: it moves.
         on_entry, on_bar: are given each new entry, and each bar with its end, to share with other workers. They must not wait.
         now_ms: the wall clock; entries of other workers carry their age by it.
     """
@@ -139,8 +137,7 @@ class AnswerCache:
             fits = [one for one in fits if one.scope == lookup.scope and one.created_ms > oldest]
             cosines = self._slots.cosines(lookup.vector, [one.id for one in fits])
         best = np.argsort(-cosines, kind="stable")[:LOOKED_AT]
-        found = [_compared(lookup, fits[place], float(cosines[place])) for place in best]
-        return sorted(found, key=lambda one: -one.likeness)
+        return [_compared(lookup, fits[place], float(cosines[place])) for place in best]
 
     def _use(self, entry: Entry) -> None:
         with self._lock:
@@ -263,9 +260,7 @@ class _Slots:
 
 
 def _compared(lookup: Lookup, entry: Entry, similarity: float) -> _Near:
-    wording = compare(lookup.question, entry.question)
-    signals = Signals(similarity, order_agreement(lookup.evidence, entry.evidence), wording.agreement)
-    return _Near(likeness(signals), signals, wording.conflict, entry)
+    return _Near(similarity, conflict_between(lookup.question, entry.question), entry)
 
 
 def _refusal(refused: _Near | None, threshold: float, withheld: str) -> Verdict:

@@ -16,7 +16,7 @@ from query_api.cache.answers import Verdict
 from query_api.cache.entry import Entry
 from query_api.cache.metrics import CacheMetrics
 from query_api.cache.threshold import ThresholdGuard
-from query_api.cache.wording import compare
+from query_api.cache.wording import conflict_between
 
 AT_ONCE: Final = 1
 """Shadow checks under way: they must not compete with callers for the model."""
@@ -47,7 +47,7 @@ def agrees(entry: Entry, fresh: Draft, similarity: float) -> bool:
         return False
     if EXTRACTIVE in (entry.usage.model, fresh.usage.model):
         return _cited(entry) == {(c.index, c.doc_id, c.start, c.end) for c in fresh.citations} and _overlap(remembered, new)
-    return similarity >= SAME_MEANING and compare(remembered, new).conflict not in FACTS
+    return similarity >= SAME_MEANING and conflict_between(remembered, new) not in FACTS
 
 
 class Shadows:

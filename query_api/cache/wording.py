@@ -29,19 +29,6 @@ SLIP_LENGTH: Final = 5
 """Letters that a word has at least for a one-letter difference to be a slip."""
 
 
-class Wording(NamedTuple):
-    """What a comparison of words found.
-
-    Attributes:
-        conflict: a code of what contradicts: `number`, `code`, `name`, `negation`, `opposite`, `prefix`, `order`, `direction`,
-            `kind`, `other_word`, `added_word`; empty: nothing does.
-        agreement: the share of weighty words that both have, in [0, 1].
-    """
-
-    conflict: str
-    agreement: float
-
-
 class _Reading(NamedTuple):
     """A question, taken apart once."""
 
@@ -128,7 +115,9 @@ _UNITS: Final = {
     }.items()
     for unit in units.split()
 }  # fmt: skip
-_NEGATIONS: Final = frozenset("not no never none nobody nothing nowhere neither nor without unable cannot hardly barely".split())
+_NEGATIONS: Final = frozenset(
+    "not no non never none nobody nothing nowhere neither nor without unable cannot hardly barely".split()
+)
 _RESTRICTING: Final = frozenset("only solely exclusively except unless alone".split())
 """What one question says and the other doesn't, they differ by."""
 _KINDS: Final = ("how long", "how much", "how many", "how often", "how far", "how old", "why", "when", "where", "who", "how")
@@ -154,10 +143,10 @@ _EMPTY: Final = frozenset(
 )
 
 
-def compare(a: str, b: str) -> Wording:
-    """Symmetric: what sets `a` and `b` apart, and how many of their weighty words they share."""
-    one, other = _read(a), _read(b)
-    return Wording(_conflict(one, other), _agreement(one, other))
+def conflict_between(a: str, b: str) -> str:
+    """A code of what contradicts: `number`, `code`, `name`, `negation`, `opposite`, `prefix`, `order`, `direction`, `kind`,
+    `other_word`, `added_word`; empty: nothing does. Symmetric."""
+    return _conflict(_read(a), _read(b))
 
 
 def _conflict(one: _Reading, other: _Reading) -> str:
@@ -315,13 +304,6 @@ def _is_slip(a: str, b: str) -> bool:
     if len(a) < len(b):
         return a[head:] == b[head + 1 :]
     return a[head + 1 :] == b[head + 1 :] or (a[head : head + 2] == b[head : head + 2][::-1] and a[head + 2 :] == b[head + 2 :])
-
-
-def _agreement(one: _Reading, other: _Reading) -> float:
-    mine, theirs = set(one.content), set(other.content)
-    if not mine and not theirs:
-        return 1.0
-    return 2 * len(mine & theirs) / (len(mine) + len(theirs)) if mine and theirs else 0.0
 
 
 @lru_cache(maxsize=REMEMBERED)

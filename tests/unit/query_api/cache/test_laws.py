@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 
 from query_api.cache import AnswerCache, Evidence, Lookup, answers, stands
 from query_api.cache.evidence import shown_digest
-from query_api.cache.wording import Wording
 from schemas.index import DocKey
 from tests.unit.query_api.cache.making import draft, vector
 
@@ -266,7 +265,7 @@ def test_the_law_catches_checks_that_are_left_out(mutant: Callable[..., bool]) -
 def test_the_law_catches_a_rule_that_is_left_out(left_out: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Wording ignored; or what a fresh prompt would hold looked at by its first passage only."""
     if left_out == "wording":
-        monkeypatch.setattr(answers, "compare", lambda _a, _b: Wording("", 1.0))
+        monkeypatch.setattr(answers, "conflict_between", lambda _a, _b: "")
     else:
         monkeypatch.setattr(AnswerCache, "_near", _near_by_first_row)
     assert is_caught(4)
