@@ -53,6 +53,11 @@ class DeltaSender:
         attempt = self._attempt + final.attempt - 1
         return final.model_copy(update={"attempt": attempt, "seq": self._sent.get(attempt, 0)})
 
+    @property
+    def last_attempt(self) -> int:
+        """The last one of which something went out, counted from 1; 0: nothing did."""
+        return max(self._sent, default=self._attempt - 1) - self._attempt + 1
+
     async def _drain(self) -> None:
         while self._waiting:
             first = self._waiting[0].attempt

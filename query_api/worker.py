@@ -155,19 +155,36 @@ class QueryWorker:
             lambda delta: self._send(Outgoing(asked.reply_to, delta.query_id.encode(), delta.to_bytes())), attempt
         )
         try:
-            request = await self._signed(asked.request)
+            final = await self._final(asked.request, deadline, deltas)
+            await deltas.finish(DELTA_GRACE_S)
+            return await self._reply(deltas.numbered(final), asked.reply_to)
+        except Exception as exc:
+            # Without an answer it would never be acknowledged, nor would any query behind it.
+            _log.error("query_crashed", query_id=asked.request.query_id, exc_info=exc)
+        await deltas.finish(DELTA_GRACE_S)
+        return await self._reply(deltas.numbered(self._crashed(asked.request, deltas.last_attempt + 1)), asked.reply_to)
+
+    def _crashed(self, request: QueryRequest, attempt: int) -> AnswerEvent:
+        error = "an unexpected error; the log of the query process has it"
+        failed = AnswerEvent(query_id=request.query_id, outcome="failed", error=error, reason="internal_error", attempt=attempt)
+        final = self._stated(failed)
+        self._metrics.answered(final, 0.0, {})
+        return final.model_copy(update={"answered_at": from_ms(self._now_ms())})
+
+    async def _final(self, asked: QueryRequest, deadline: Deadline, deltas: DeltaSender) -> AnswerEvent:
+        try:
+            request = await self._signed(asked)
         except Rejected as exc:
-            refusal = AnswerEvent(query_id=asked.request.query_id, outcome="rejected", error=exc.detail, reason=exc.reason)
+            refusal = AnswerEvent(query_id=asked.query_id, outcome="rejected", error=exc.detail, reason=exc.reason)
             final = self._stated(refusal)
             self._metrics.answered(final, 0.0, {})
         except Retryable as exc:
-            refusal = AnswerEvent(query_id=asked.request.query_id, outcome="failed", error=str(exc), reason="unavailable")
+            refusal = AnswerEvent(query_id=asked.query_id, outcome="failed", error=str(exc), reason="unavailable")
             final = self._stated(refusal)
             self._metrics.answered(final, 0.0, {})
         else:
             final = await self._pipeline.answer(request, deadline, deltas)
-        await deltas.finish(DELTA_GRACE_S)
-        return await self._reply(deltas.numbered(final), asked.reply_to)
+        return final
 
     def _stated(self, refusal: AnswerEvent) -> AnswerEvent:
         """A final event that the pipeline had no part in, with what every answer states."""

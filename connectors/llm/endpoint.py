@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 
 import structlog
 
+from connectors.llm.characters import WholeCharacters
 from connectors.llm.errors import ModelFailed, ModelInterrupted, ModelTimeout, ModelUnavailable
 from connectors.llm.port import ChatRequest, Ending, Finish
 from connectors.llm.tokens import estimate_prompt, estimate_tokens
@@ -192,6 +193,7 @@ class _Reading:
         self._until = self._began + timeout_s
         self._due = min(self._until, self._began + patience.first_token_s)
         self._length = 0
+        self._characters = WholeCharacters()
         self._text: list[str] = []
         self._reason: str | None = None
         self._usage: tuple[int, int] | None = None
@@ -263,4 +265,4 @@ class _Reading:
             raise TypeError
         thought = getattr(delta, "reasoning_content", None) or getattr(delta, "reasoning", None)
         self._reason = choice.finish_reason or self._reason
-        return text, bool(text or thought)
+        return self._characters.feed(text), bool(text or thought)

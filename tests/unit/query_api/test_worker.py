@@ -216,3 +216,31 @@ def test_the_deadline_is_the_requests_or_the_settings(given_s: int | None, expec
         assert bench.deadlines["q0"] == pytest.approx(expected_s, abs=0.2)
 
     scenario(steps)
+
+
+def test_what_can_not_be_told_is_answered_as_a_failure() -> None:
+    """An event that can't be written down holds up nothing behind it."""
+
+    class Odd(Bench):
+        """Says half a character first."""
+
+        async def answer(self, request: QueryRequest, deadline: Deadline, listen: Listen | None = None) -> AnswerEvent:
+            event = await super().answer(request, deadline, listen)
+            if request.query_id != "q0" or listen is None:
+                return event
+            await listen(AnswerEvent(query_id="q0", kind="delta", attempt=2, delta="fine"))
+            await listen(AnswerEvent(query_id="q0", kind="delta", attempt=2, seq=1, delta="\ud83d"))
+            return event.model_copy(update={"text": "\ud83d", "attempt": 2})
+
+    async def steps() -> None:
+        bench = Odd()
+        bench.worker.attempts.assigned({("rag.queries", 0): 0})
+        await bench.ask(0)
+        await bench.ask(1)
+        await until(lambda: bench.acknowledged == [0, 1])
+        said = [event for sent in bench.sent if (event := AnswerEvent.from_bytes(sent.value)).query_id == "q0"]
+        assert [event.kind for event in said].count("final") == 1
+        assert (said[-1].outcome, said[-1].reason, said[-1].text) == ("failed", "internal_error", "")
+        assert all((event.attempt, event.seq) < (said[-1].attempt, said[-1].seq) for event in said[:-1])
+
+    scenario(steps)
