@@ -6,7 +6,7 @@ import grpc
 import pytest
 from pymilvus.exceptions import DataNotMatchException, MilvusException, ParamError
 
-from connectors.milvus.errors import NotLoaded, translated
+from connectors.milvus.errors import NotLoaded, TooLate, translated
 from schemas.errors import Fatal, Misconfigured, RagError, Retryable
 
 
@@ -28,7 +28,7 @@ class RpcError(grpc.RpcError):
     ("raised", "expected"),
     [
         pytest.param(RpcError(grpc.StatusCode.UNAVAILABLE), Retryable, id="away"),
-        pytest.param(RpcError(grpc.StatusCode.DEADLINE_EXCEEDED), Retryable, id="slow"),
+        pytest.param(RpcError(grpc.StatusCode.DEADLINE_EXCEEDED), TooLate, id="slow"),
         pytest.param(RpcError(grpc.StatusCode.RESOURCE_EXHAUSTED), Retryable, id="overloaded"),
         pytest.param(RpcError(grpc.StatusCode.UNAUTHENTICATED), Misconfigured, id="credentials"),
         pytest.param(RpcError(grpc.StatusCode.PERMISSION_DENIED), Misconfigured, id="permission"),
