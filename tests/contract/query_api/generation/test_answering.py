@@ -107,6 +107,17 @@ def test_an_answer_is_streamed_with_its_citations_checked() -> None:
     run(ask)
 
 
+def test_a_picture_of_a_model_reaches_nobody() -> None:
+    """A passage that talks the model into one gets a link."""
+
+    async def ask() -> None:
+        async with world(says("Tap Freeze [1]!", "[x](https://a.example/?q=1)")) as w:
+            draft = await w.answer()
+            assert draft.text == "".join(w.emitted) == "Tap Freeze [1]! [x](https://a.example/?q=1)"
+
+    run(ask)
+
+
 def test_the_model_sees_rules_evidence_and_question_and_no_history() -> None:
     """What earlier turns claim is no evidence, and a caller's rules are none."""
 
