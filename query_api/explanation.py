@@ -23,11 +23,16 @@ def explain(
 ) -> Explanation:
     """Only what this caller may read is in it; `withheld` is None for all but operators.
 
-    How many candidates an arm gave is told as how many passed, for the same reason.
+    How many candidates an arm gave is told as how many passed, for the same reason. BM25's figures are counted over everybody's
+    documents: one that stands alone would tell how many hidden ones hold a word, so others than operators see them as shares of
+    the best one.
     """
+    is_operator = withheld is not None
+    best = max((passage.keyword_score or 0.0 for passage in passages), default=0.0)
+    unit = 1.0 if is_operator or best <= 0.0 else best
     return Explanation(
-        arms=tuple(_arm(arm, passages, is_operator=withheld is not None) for arm in arms),
-        candidates=tuple(_candidate(passage) for passage in passages[:CANDIDATES_SHOWN]),
+        arms=tuple(_arm(arm, passages, is_operator=is_operator) for arm in arms),
+        candidates=tuple(_candidate(passage, unit) for passage in passages[:CANDIDATES_SHOWN]),
         generation=generation,
         support=round(support, 4) if support is not None else None,
         withheld=withheld,
@@ -43,7 +48,8 @@ def _arm(arm: Arm, passages: Sequence[Passage], *, is_operator: bool) -> ArmExpl
     )
 
 
-def _candidate(passage: Passage) -> CandidateExplanation:
+def _candidate(passage: Passage, unit: float) -> CandidateExplanation:
+    keyword = passage.keyword_score
     return CandidateExplanation(
         index=passage.doc_key.index,
         doc_id=passage.doc_key.doc_id,
@@ -51,5 +57,5 @@ def _candidate(passage: Passage) -> CandidateExplanation:
         chunk=passage.chunk,
         score=round(passage.score, 6),
         vector_score=passage.vector_score,
-        keyword_score=passage.keyword_score,
+        keyword_score=None if keyword is None else round(keyword / unit, 6),
     )

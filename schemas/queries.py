@@ -191,7 +191,7 @@ class CandidateExplanation(Growing):
     chunk: int
     score: float
     vector_score: float | None = None
-    keyword_score: float | None = None
+    keyword_score: float | None = Field(None, description="BM25, as a share of the best candidate's; operators see it as it is.")
 
 
 class Explanation(Growing):

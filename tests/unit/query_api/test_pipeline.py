@@ -519,3 +519,16 @@ def test_what_is_revoked_during_the_second_look_is_not_found(world: World) -> No
     event = asyncio.run(world.pipeline.search(request, Deadline.after(5)))
     assert {citation.doc_id for citation in event.citations} == {"pin"}
     assert found(event) == {"pin"}
+
+
+def test_word_counts_over_hidden_documents_are_not_told(world: World) -> None:
+    """BM25's own figures depend on how many documents hold a word, hidden ones too: only operators see them."""
+    world.upsert("pin", 1, PIN)
+    for number in range(5):
+        world.upsert(f"secret{number}", 1, f"The vault's card PIN number {number}.", ("group:vault",))
+    told = world.ask(QUESTION).explanation
+    whole = world.ask(QUESTION, OPERATOR).explanation
+    assert told is not None
+    assert whole is not None
+    assert [candidate.keyword_score for candidate in told.candidates] == [1.0]
+    assert max(candidate.keyword_score or 0.0 for candidate in whole.candidates) != 1.0
