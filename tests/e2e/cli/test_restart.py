@@ -20,7 +20,7 @@ from schemas.settings import Settings
 from tests.e2e.cli.commands import Up, new_shell, up, write_docs
 from tests.waiting import wait_until
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 STOP_AT_MOST_S = 6.0
 """A tenth of it on an idle machine; the suite's machine is not idle."""

@@ -21,7 +21,7 @@ from tests.servers.kafka import KafkaAddress
 from tests.servers.milvus import MilvusAddress
 from tests.waiting import wait_until
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 CODECS = ("gzip", "snappy", "lz4", "zstd")
 ASK_TIMEOUT_S = "60"

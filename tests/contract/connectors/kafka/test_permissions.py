@@ -35,7 +35,7 @@ DOCUMENTS, INDEX, FLOORS, DEAD_LETTERS = "rag.documents", "rag.index.g1", "rag.f
 QUERIES, ANSWERS, FEEDBACK = "rag.queries", "rag.answers", "rag.feedback"
 TOPICS: Final = (DOCUMENTS, INDEX, FLOORS, DEAD_LETTERS, QUERIES, ANSWERS, FEEDBACK)
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.kafka, pytest.mark.timeout(120)]
 
 
 @pytest.fixture(scope="module")
