@@ -27,7 +27,7 @@ from flows.ingest.embedding import EmbedStage
 from flows.ingest.events import Event, Rejection, Tick, decode
 from flows.ingest.failpoints import FailPoints
 from flows.ingest.lane import Lane, Work
-from flows.ingest.partition_log import Fingerprints, PartitionWriter, open_partition
+from flows.ingest.partition_log import Fingerprints, OpenedPartition, PartitionWriter, open_partition
 from flows.ingest.patience import Patience
 from flows.ingest.pipeline import WritePipeline
 from flows.ingest.publishing import Garbage, PartitionLog, PublishStage, Receipt
@@ -213,20 +213,10 @@ class IngestRuntime:
 
     def open_lane(self, partition: int) -> OpenLane:
         """Take over a partition. Blocks while it is read back. Raises: Fenced, DataLoss, Misconfigured."""
-        settings = self.settings
         log = structlog.get_logger(__name__).bind(partition=partition)
-        lane = Lane(
-            partition,
-            index_topic=settings.index_topic,
-            dead_letter_topic=settings.kafka.topics.dead_letters,
-            missing_allow=settings.missing_allow_lists,
-            max_record_bytes=self._max_record_bytes(),
-        )
-        fingerprints = Fingerprints(
-            self.parts.embedder.fingerprint, self._chunker.fingerprint, cluster_identity(self.parts.link, self._documents)
-        )
         started = time.monotonic()
-        opened = open_partition(self.parts.link, settings, lane, fingerprints, self._give_up, self._fail_points, self.now_ms)
+        # From the start again: a lane that was read back in part is none.
+        lane, opened = self._patience.insist("Kafka", partial(self._take_over, partition))
         low, high = opened.low, opened.high
         if opened.ledger.next < low:
             msg = (
@@ -250,6 +240,21 @@ class IngestRuntime:
             took_s=round(time.monotonic() - started, 2),
         )
         return opened_lane
+
+    def _take_over(self, partition: int) -> tuple[Lane, OpenedPartition]:
+        """One try. Raises: as `open_lane`; Retryable, when Kafka goes away meanwhile."""
+        settings = self.settings
+        lane = Lane(
+            partition,
+            index_topic=settings.index_topic,
+            dead_letter_topic=settings.kafka.topics.dead_letters,
+            missing_allow=settings.missing_allow_lists,
+            max_record_bytes=self._max_record_bytes(),
+        )
+        fingerprints = Fingerprints(
+            self.parts.embedder.fingerprint, self._chunker.fingerprint, cluster_identity(self.parts.link, self._documents)
+        )
+        return lane, open_partition(self.parts.link, settings, lane, fingerprints, self._give_up, self._fail_points, self.now_ms)
 
     def _max_record_bytes(self) -> int:
         limit = self.settings.kafka.max_message_bytes
