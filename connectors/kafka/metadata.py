@@ -70,7 +70,7 @@ class Metadata:
         level = IsolationLevel.READ_COMMITTED
         try:
             asked = self.client.list_offsets(wanted, isolation_level=level, request_timeout=timeout_s)
-            return {place.partition: future.result(timeout_s).offset for place, future in asked.items()}
+            ends = {place.partition: future.result(timeout_s).offset for place, future in asked.items()}
         except KafkaException as exc:
             if error_of(exc).code() == KafkaError._NOENT:
                 # What the client says when no partition has a leader that it can reach: the brokers are away.
@@ -80,6 +80,7 @@ class Metadata:
         except TimeoutError as exc:
             msg = f"asking where {topic} ends: no answer from Kafka in {timeout_s:g} s"
             raise Retryable(msg) from exc
+        return known_ends(topic, ends)
 
     def identity(self, topic: str) -> str:
         """Names this very log: another cluster, or the topic made anew, has another identity."""
@@ -110,6 +111,19 @@ class Metadata:
         """Release the connections. Never raises."""
         with self._lock:
             self._client = None
+
+
+def known_ends(topic: str, ends: dict[int, int]) -> dict[int, int]:
+    """`ends`, all of which are offsets. Raises: Retryable, where the client had none to tell.
+
+    It then gives -1001 without an error (seen with a broker that hangs). Taken for an end, everything would lie beyond it, and a
+    view would state that it reflects what it has never seen.
+    """
+    missing = sorted(partition for partition, offset in ends.items() if offset < 0)
+    if missing:
+        msg = f"asking where {topic} ends: Kafka told no offset of partitions {missing}"
+        raise Retryable(msg)
+    return ends
 
 
 def partitions_of(link: KafkaLink, topic: str, timeout_s: float | None = None) -> tuple[int, ...]:
