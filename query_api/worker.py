@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final, NamedTuple, Protocol
 
 import structlog
@@ -22,7 +23,7 @@ from query_api.offsets import InOrder, Ticket
 from query_api.query import Listen
 from query_api.tasks import TaskPool
 from schemas.errors import Rejected, Retryable
-from schemas.queries import AnswerEvent, AsOf, QueryRequest
+from schemas.queries import AnswerEvent, AsOf, Outcome, QueryRequest
 from schemas.settings import Settings
 from schemas.wire import from_ms, to_ms
 
@@ -151,9 +152,7 @@ class QueryWorker:
     async def _answer(self, asked: Asked, attempt: int) -> bool:
         """Deltas while the answer is made, then the final event."""
         deadline = self._deadline(asked.request)
-        deltas = DeltaSender(
-            lambda delta: self._send(Outgoing(asked.reply_to, delta.query_id.encode(), delta.to_bytes())), attempt
-        )
+        deltas = DeltaSender(partial(self._send_delta, asked.reply_to), attempt)
         try:
             final = await self._final(asked.request, deadline, deltas)
             await deltas.finish(DELTA_GRACE_S)
@@ -166,24 +165,22 @@ class QueryWorker:
 
     def _crashed(self, request: QueryRequest, attempt: int) -> AnswerEvent:
         error = "an unexpected error; the log of the query process has it"
-        failed = AnswerEvent(query_id=request.query_id, outcome="failed", error=error, reason="internal_error", attempt=attempt)
-        final = self._stated(failed)
-        self._metrics.answered(final, 0.0, {})
-        return final.model_copy(update={"answered_at": from_ms(self._now_ms())})
+        final = self._refused(request, "failed", "internal_error", error)
+        return final.model_copy(update={"attempt": attempt, "answered_at": from_ms(self._now_ms())})
 
     async def _final(self, asked: QueryRequest, deadline: Deadline, deltas: DeltaSender) -> AnswerEvent:
         try:
             request = await self._signed(asked)
         except Rejected as exc:
-            refusal = AnswerEvent(query_id=asked.query_id, outcome="rejected", error=exc.detail, reason=exc.reason)
-            final = self._stated(refusal)
-            self._metrics.answered(final, 0.0, {})
+            return self._refused(asked, "rejected", exc.reason, exc.detail)
         except Retryable as exc:
-            refusal = AnswerEvent(query_id=asked.query_id, outcome="failed", error=str(exc), reason="unavailable")
-            final = self._stated(refusal)
-            self._metrics.answered(final, 0.0, {})
-        else:
-            final = await self._pipeline.answer(request, deadline, deltas)
+            return self._refused(asked, "failed", "unavailable", str(exc))
+        return await self._pipeline.answer(request, deadline, deltas)
+
+    def _refused(self, request: QueryRequest, outcome: Outcome, reason: str, error: str) -> AnswerEvent:
+        """A final event for a request that the pipeline gave none, counted."""
+        final = self._stated(AnswerEvent(query_id=request.query_id, outcome=outcome, error=error, reason=reason))
+        self._metrics.answered(final, 0.0, {})
         return final
 
     def _stated(self, refusal: AnswerEvent) -> AnswerEvent:
