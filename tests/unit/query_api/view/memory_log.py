@@ -14,7 +14,7 @@ class MemoryLog:
     """Implements `ViewLog`."""
 
     def __init__(self, topics: Mapping[str, int]) -> None:
-        self.lock = threading.Lock()
+        self.lock = threading.Condition()
         self.records: dict[str, list[list[Record]]] = {name: [[] for _ in range(count)] for name, count in topics.items()}
         self.next: dict[tuple[str, int], int] = {}
         self.low: dict[tuple[str, int], int] = {}
@@ -30,12 +30,14 @@ class MemoryLog:
             offset = self.next.get((topic, partition), 0)
             self.records[topic][partition].append(Record(topic, partition, offset, 0, key, value))
             self.next[topic, partition] = offset + 1
+            self.lock.notify_all()
             return offset
 
     def skip(self, topic: str, partition: int) -> None:
         """An offset that is never delivered: a transaction marker."""
         with self.lock:
             self.next[topic, partition] = self.next.get((topic, partition), 0) + 1
+            self.lock.notify_all()
 
     def compact(self, topic: str, partition: int) -> None:
         """Keep the last record of each key."""
@@ -87,18 +89,25 @@ class _MemoryReader:
         self._positions = positions
 
     def poll(self, timeout_s: float) -> list[Record]:
+        with self._log.lock:
+            found = self._arrived()
+            if not found and timeout_s > 0:
+                self._log.lock.wait(timeout_s)
+                found = self._arrived()
+        return found
+
+    def _arrived(self) -> list[Record]:
         if self._log.failure is not None:
             raise self._log.failure
         if self._log.is_away:
             return []
         found: list[Record] = []
-        with self._log.lock:
-            for partition, position in self._positions.items():
-                low = self._log.low.get((self._topic, partition), 0)
-                if low > position:
-                    raise DataLoss(f"{self._topic}[{partition}] starts at {low}, after {position}")
-                found += [r for r in self._log.records[self._topic][partition] if r.offset >= position]
-                self._positions[partition] = self._log.next.get((self._topic, partition), position)
+        for partition, position in self._positions.items():
+            low = self._log.low.get((self._topic, partition), 0)
+            if low > position:
+                raise DataLoss(f"{self._topic}[{partition}] starts at {low}, after {position}")
+            found += [r for r in self._log.records[self._topic][partition] if r.offset >= position]
+            self._positions[partition] = self._log.next.get((self._topic, partition), position)
         return found
 
     def positions(self) -> dict[int, int]:
