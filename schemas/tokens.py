@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import orjson
 
 from schemas.errors import Rejected
 from schemas.index import DocKey
 
-_PARTS = 5
+MAX_PARTITION: Final = 2**31 - 1
+MAX_OFFSET: Final = 2**63 - 1
+_PARTS: Final = 5
 
 
 class WriteToken(NamedTuple):
-    """Where an event lies, and which document it speaks of. Opaque to those who carry it."""
+    """Where an event lies, and which document it speaks of. Opaque to those who carry it.
+
+    It is not signed, as services that publish through Kafka make their own: it proves nothing and opens nothing, and what it is
+    answered with depends on what its caller may read (`query_api.view.IndexView.wait_for`).
+    """
 
     log_id: str
     partition: int
@@ -36,6 +42,8 @@ class WriteToken(NamedTuple):
             raise Rejected(msg, "a token in `after` can't be read; pass it as it was given") from exc
         match parts:
             case [str(log_id), int(partition), int(offset), str(index), str(doc_id)] if len(parts) == _PARTS:
-                return cls(log_id, partition, offset, DocKey(index, doc_id))
+                # Anybody may have written it: what no log has, no index can look up.
+                if 0 <= partition <= MAX_PARTITION and 0 <= offset <= MAX_OFFSET:
+                    return cls(log_id, partition, offset, DocKey(index, doc_id))
         msg = "bad_token"
         raise Rejected(msg, "a token in `after` can't be read; pass it as it was given")

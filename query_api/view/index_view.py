@@ -168,8 +168,9 @@ class IndexView:
     async def wait_for(self, tokens: Sequence[WriteToken], principals: Principals, timeout_s: float) -> list[TokenStatus]:
         """Wait until the view reflects the events of `tokens`, at most `timeout_s`. One status a token, in order.
 
-        A document's own entry counts only for callers who may read it: others wait for the partition's progress and learn
-        nothing of whether it exists.
+        Tokens are anybody's to write, so they are answered by the caller's own rights. A document's own entry counts only for
+        callers who may read it: others wait for the partition's progress, which every answer states, and learn nothing of whether
+        the document exists. `dead_lettered` is told of a document's own event, to its readers; to others it is `reflected`.
         """
         deadline = self._clock() + timeout_s
         while True:
@@ -195,7 +196,8 @@ class IndexView:
         with self._lock:
             is_passed = self._progress.get(token.partition, 0) > token.offset
         if is_passed:
-            return "dead_lettered" if snapshot.is_dead_lettered(source) else "reflected"
+            is_told = snapshot.is_told_of_failure(token.key, source, principals, self._now_ms())
+            return "dead_lettered" if is_told else "reflected"
         document = snapshot.document(token.key)
         if document is None or not snapshot.is_readable(document, principals, self._now_ms()):
             return "not_yet"

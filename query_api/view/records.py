@@ -127,6 +127,10 @@ class DocumentCard:
         heads = [head for lane in self.lanes.values() for head in (lane.manifest, lane.seen)]
         return any(h.source is not None and h.source.partition == source.partition and h.source >= source for h in heads)
 
+    def follows_from(self, source: SourcePosition) -> bool:
+        """Whether the newest record of this document in some partition follows from this very event."""
+        return any(source in (lane.manifest.source, lane.seen.source) for lane in self.lanes.values())
+
     def with_manifest(self, partition: int, head: ManifestHead) -> DocumentCard:
         lane = self.lanes.get(partition, LaneCard())
         return self if head.offset <= lane.manifest.offset else self._with(partition, lane._replace(manifest=head))

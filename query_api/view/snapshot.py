@@ -233,6 +233,28 @@ class ViewSnapshot:
             is_same_partition = bytes(cursor.key()).startswith(pack_number(source.partition))
             return is_same_partition and unpack_offset(bytes(cursor.value()))[0] >= source.offset
 
+    def is_told_of_failure(self, key: DocKey, source: SourcePosition, principals: Principals, now_ms: int) -> bool:
+        """Whether the event at `source` is a dead letter, of this document, and this caller may read the document.
+
+        Who names a position and a document proves nothing: the document's own newest record must follow from that event. One
+        that never had a text has readers all the same, by what its events said. Operators are told of any dead letter.
+        """
+        if not self.is_dead_lettered(source):
+            return False
+        if OPERATOR in principals:
+            return True
+        card = self.card(key)
+        if card is None or not card.follows_from(source):
+            return False
+        document = self.document(key)
+        if document is not None:
+            return self.is_readable(document, principals, now_ms)
+        floor = self.floor(key)
+        if card.state.content is not None or floor.delete is not None or card.state.is_expired(now_ms):
+            return False
+        lists = narrowed(floor, card.state, self._missing.get(key.index, OPERATOR_ONLY))
+        return all(permits(allow, principals) for allow in lists)
+
     # -- selective callers
 
     def readable_rows(

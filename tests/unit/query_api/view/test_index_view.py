@@ -14,7 +14,7 @@ from connectors.keyword.port import KeywordIndex
 from connectors.keyword.tantivy_index import TantivyIndex
 from query_api.view import IndexView, TokenStatus
 from query_api.view.index_view import ViewNotReady
-from schemas.acl import principals_of
+from schemas.acl import OPERATOR, principals_of
 from schemas.errors import Fatal, Rejected
 from schemas.floors import AccessFloor, Floor
 from schemas.index import DocKey, OutcomeRun, SourcePosition
@@ -25,7 +25,7 @@ from tests.unit.query_api.view.writing import KeyValue, Writer, key_of, progress
 from tests.waiting import wait_until
 
 DOCUMENTS, INDEX, FLOORS = "rag.documents", "rag.index.g1", "rag.floors"
-A, B = key_of("a"), key_of("b")
+A, B, C = key_of("a"), key_of("b"), key_of("c")
 ANN, BOB = principals_of(["user:ann"]), principals_of(["user:bob"])
 WITHIN_S = 10.0
 
@@ -294,9 +294,33 @@ def test_read_your_writes_by_progress(log: MemoryLog, started: StartView) -> Non
     offset = publish(log, writer.upsert(A, 1, "text"))
     assert waited(view, token(log, offset, A)) == ["reflected"]
     assert found(view, "text") == {A}, "reflected means found"
-    bad = log.append(DOCUMENTS, 0, b"k", b"bad")
-    log.append(INDEX, 0, *progress(0, bad + 1, start=bad, runs=(OutcomeRun(bad, bad, 1, "dead-lettered"),)))
-    assert waited(view, token(log, bad, B), token(log, offset, A)) == ["dead_lettered", "reflected"]
+    assert waited(view, dead_lettered(log, writer, B, ("user:ann",)), token(log, offset, A)) == ["dead_lettered", "reflected"]
+
+
+def dead_lettered(log: MemoryLog, writer: Writer, key: DocKey, allow: tuple[str, ...] | None) -> WriteToken:
+    """An upsert that becomes a dead letter: its register record, and a marker that says so."""
+    offset = writer.offset
+    [*records, _] = writer.fail(key, offset + 1, allow)
+    publish(log, [*records, progress(0, offset + 1, start=offset, runs=(OutcomeRun(offset, offset, 1, "dead-lettered"),))])
+    return token(log, offset, key)
+
+
+def test_a_dead_letter_is_told_to_its_document_s_readers_only(log: MemoryLog, started: StartView) -> None:
+    """Tokens can be forged: another document's event, a hidden document, an event without one are `reflected`, like any other."""
+    view, writer = ready(started()), Writer(0)
+    publish(log, writer.upsert(A, 1, "ann's text", ("user:ann",)))
+    publish(log, writer.upsert(C, 1, "everybody's text"))
+    hidden = dead_lettered(log, writer, A, None)
+    new = dead_lettered(log, writer, B, ("user:ann",))
+    unreadable = dead_lettered(log, writer, key_of("d"), None)
+    assert waited(view, hidden, new, caller=ANN) == ["dead_lettered", "dead_lettered"]
+    assert waited(view, hidden, new, unreadable, caller=BOB) == ["reflected"] * 3
+    forged = [one._replace(key=C) for one in (hidden, new, unreadable)]
+    assert waited(view, *forged, caller=BOB) == ["reflected"] * 3
+    assert waited(view, unreadable, *forged, caller=principals_of([OPERATOR])) == ["dead_lettered"] * 4
+    writer.offset += 1
+    letter = publish(log, [progress(0, writer.offset, start=3, runs=(OutcomeRun(5, 5, 1, "dead-lettered"),))])
+    assert waited(view, token(log, letter, A), caller=ANN) == ["reflected"], "a message that names no document"
 
 
 def test_read_your_writes_is_bounded(log: MemoryLog, started: StartView) -> None:
@@ -322,7 +346,8 @@ def test_tokens_survive_the_wire() -> None:
     """A token comes back as it was; anything else is rejected by name."""
     made = WriteToken("cluster/topic é", 3, 99, DocKey("docs", "a/b c"))
     assert WriteToken.parse(str(made)) == made
-    for bad in ("", "x", "AAAA", str(made)[:-4], str(made) + "!"):
+    forged = (made._replace(offset=-1), made._replace(partition=-1), made._replace(partition=2**40))
+    for bad in ("", "x", "AAAA", str(made)[:-4], str(made) + "!", *map(str, forged)):
         with pytest.raises(Rejected, match="bad_token"):
             WriteToken.parse(bad)
 
