@@ -36,10 +36,11 @@ class AskFailed(RuntimeError):
 
 
 class Caller:
-    """One connection, used by one thread."""
+    """One connection, used by one thread; anonymous without an API key."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, key: str = "") -> None:
         parts = urlsplit(url)
+        self._credentials = {"Authorization": f"Bearer {key}"} if key else {}
         self._connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=TIMEOUT_S)
 
     def close(self) -> None:
@@ -71,7 +72,7 @@ class Caller:
         return Asked(began_s, time.perf_counter(), final, first_delta_s)
 
     def _post(self, body: bytes, accept: str) -> http.client.HTTPResponse:
-        headers = {"Content-Type": "application/json", "Accept": accept}
+        headers = {"Content-Type": "application/json", "Accept": accept, **self._credentials}
         self._connection.request("POST", ANSWERS, body, headers)
         response = self._connection.getresponse()
         if response.status != http.HTTPStatus.OK:
@@ -93,9 +94,9 @@ def events_in(lines: Iterable[bytes]) -> Iterator[tuple[str, bytes]]:
             name = "message"
 
 
-def one_by_one(url: str, questions: Sequence[str], **more: object) -> list[Asked]:
+def one_by_one(url: str, questions: Sequence[str], *, key: str = "", **more: object) -> list[Asked]:
     """One caller."""
-    caller = Caller(url)
+    caller = Caller(url, key)
     try:
         return [caller.ask(question, **more) for question in questions]
     finally:

@@ -83,9 +83,9 @@ def _covered_ms(asked: Asked, calls: Sequence[Call]) -> float:
 
 
 def steps(server: ReadServer, questions: Sequence[str]) -> dict[str, float]:
-    """Median milliseconds of the pipeline's own steps, as `explain` tells them."""
+    """Median milliseconds of the pipeline's own steps, as `explain` tells operators."""
     found: dict[str, list[float]] = {}
-    for one in one_by_one(server.url, questions, explain=True):
+    for one in one_by_one(server.url, questions, key=server.operator_key, explain=True):
         for name, took_ms in one.answer["explanation"]["timings_ms"].items():
             found.setdefault(name, []).append(took_ms)
     return {name: statistics.median(values) for name, values in found.items()}

@@ -22,6 +22,7 @@ from urllib.error import URLError
 
 from benchmarks.stack import Servers
 from benchmarks.timed_calls import CallLog, TimedEmbedder, TimedStore
+from query_api.identity.api_keys import append_entry, new_key
 from schemas.settings import Settings
 from tests.servers.ports import free_ports
 from tests.waiting import wait_until
@@ -31,11 +32,12 @@ END_TIMEOUT_S: Final = 60.0
 
 
 class ReadServer(NamedTuple):
-    """A server that is ready."""
+    """A server that is ready. `operator_key` is for what only operators are told; callers are anonymous otherwise."""
 
     url: str
     calls: Path
     pid: int
+    operator_key: str
 
 
 @contextmanager
@@ -45,7 +47,12 @@ def read_server(servers: Servers, settings: Settings, name: str) -> Iterator[Rea
     folder = settings.data_dir / name
     folder.mkdir(parents=True, exist_ok=True)
     http = settings.http.model_copy(update={"port": port})
-    own = settings.model_copy(update={"data_dir": folder, "http": http})
+    operator = new_key(["user:benchmark"], ["operate"])
+    keys = folder / "keys.yaml"
+    keys.unlink(missing_ok=True)
+    append_entry(keys, operator.entry)
+    auth = settings.auth.model_copy(update={"api_keys_file": keys})
+    own = settings.model_copy(update={"data_dir": folder, "http": http, "auth": auth})
     calls, url = folder / "calls.jsonl", f"http://127.0.0.1:{port}"
     calls.touch()
     given = {"servers": servers._asdict(), "settings": dumped(own), "calls": str(calls)}
@@ -56,7 +63,7 @@ def read_server(servers: Servers, settings: Settings, name: str) -> Iterator[Rea
     process = subprocess.Popen(command, env=environment)
     try:
         wait_until(lambda: _is_ready(process, url), within_s=READY_TIMEOUT_S, what="the query service to be ready")
-        yield ReadServer(url, calls, process.pid)
+        yield ReadServer(url, calls, process.pid, operator.key)
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(END_TIMEOUT_S)

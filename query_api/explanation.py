@@ -23,7 +23,8 @@ def explain(
 ) -> Explanation:
     """Only what this caller may read is in it; `withheld` is None for all but operators.
 
-    How many candidates an arm gave is told as how many passed, for the same reason. BM25's figures are counted over everybody's
+    How many candidates an arm gave is told as how many passed, for the same reason, and how long a step took is told to operators
+    only: where more candidates are hidden, more is fetched and checked. BM25's figures are counted over everybody's
     documents: one that stands alone would tell how many hidden ones hold a word, so others than operators see them as shares of
     the best one.
     """
@@ -36,7 +37,7 @@ def explain(
         generation=generation,
         support=round(support, 4) if support is not None else None,
         withheld=withheld,
-        timings_ms=timings_ms,
+        timings_ms=timings_ms if is_operator else {},
     )
 
 
@@ -44,7 +45,10 @@ def _arm(arm: Arm, passages: Sequence[Passage], *, is_operator: bool) -> ArmExpl
     scores = [p.vector_score if arm.name == "vector" else p.keyword_score for p in passages]
     passed = sum(score is not None for score in scores)
     return ArmExplanation(
-        arm=arm.name, candidates=len(arm.found) if is_operator else passed, took_ms=arm.took_ms, error=arm.error
+        arm=arm.name,
+        candidates=len(arm.found) if is_operator else passed,
+        took_ms=arm.took_ms if is_operator else None,
+        error=arm.error,
     )
 
 

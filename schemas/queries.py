@@ -178,7 +178,7 @@ class ArmExplanation(Growing):
 
     arm: Literal["vector", "keyword"]
     candidates: int
-    took_ms: float
+    took_ms: float | None = Field(None, description="Operators only.")
     error: str | None = None
 
 
@@ -195,14 +195,14 @@ class CandidateExplanation(Growing):
 
 
 class Explanation(Growing):
-    """How an answer was found. `withheld` is filled in for operators only: a count tells of hidden documents."""
+    """How an answer was found. Counts and times that tell of hidden documents are filled in for operators only."""
 
     arms: tuple[ArmExplanation, ...] = ()
     candidates: tuple[CandidateExplanation, ...] = ()
     generation: str = ""
     support: float | None = Field(None, description="How far the evidence supports an answer, in [0, 1].")
     withheld: dict[str, int] | None = Field(None, description="Candidates dropped, by reason. Operators only.")
-    timings_ms: dict[str, float] = Field(default_factory=dict)
+    timings_ms: dict[str, float] = Field(default_factory=dict, description="By step. Operators only.")
     cache: CacheExplanation | None = None
     routes: dict[str, float] = Field(default_factory=dict, description="Every route's score.")
     invented_citations: int = Field(0, description="Citations in the model's text that no passage stands behind, removed.")

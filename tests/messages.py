@@ -160,7 +160,7 @@ upserts = changes(("upsert",))
 queries = st.builds(
     QueryRequest,
     query_id=doc_ids,
-    question=texts.filter(bool),
+    question=texts.filter(str.strip),
     principals=st.lists(principals | st.just("role:operator"), max_size=3).map(tuple),
     indexes=st.lists(indexes, max_size=2).map(tuple),
     deadline=st.none() | moments,

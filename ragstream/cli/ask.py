@@ -57,7 +57,8 @@ def ask(
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Answer afresh, and remember nothing of it.")] = False,
     timeout: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="How long to wait for the answer.")] = 15.0,
     explain: Annotated[
-        bool, typer.Option("--explain", help="Show passages, versions, scores and timings; to operators also what was withheld.")
+        bool,
+        typer.Option("--explain", help="Show passages, versions, scores; to operators also times and what was withheld."),
     ] = False,
     as_json: JsonOption = False,
 ) -> None:

@@ -23,7 +23,8 @@ def print_explanation(answer: AnswerEvent, explanation: Explanation) -> None:
         out.print()
     for arm in explanation.arms:
         problem = f"  {arm.error}" if arm.error else ""
-        out.print(f"{arm.arm}: {arm.candidates} candidates in {arm.took_ms:.0f} ms{problem}")
+        took = f" in {arm.took_ms:.0f} ms" if arm.took_ms is not None else ""
+        out.print(f"{arm.arm}: {arm.candidates} candidates{took}{problem}")
     if explanation.withheld is not None:
         counts = ", ".join(f"{count} {reason}" for reason, count in sorted(explanation.withheld.items())) or "nothing"
         out.print(f"withheld: {counts}")

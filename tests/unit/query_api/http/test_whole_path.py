@@ -35,10 +35,19 @@ def site(world: World, tmp_path: Path) -> Site:
 def test_a_caller_is_told_what_it_may_read(site: Site, path: str) -> None:
     """Its group's documents; anonymous hears the same as if there were none, also with `explain`."""
     assert SECRET in site.post(path, QUESTION, site.maya).text
-    told = site.post(path, {**QUESTION, "explain": True}).text
-    assert "merger" not in told.replace(QUESTION["question"], "")
-    assert "withheld" not in told
+    told = site.post(path, {**QUESTION, "explain": True})
+    assert "merger" not in told.text.replace(QUESTION["question"], "")
+    assert "withheld" not in told.text
     assert "withheld" in site.post(path, {**QUESTION, "explain": True}, site.operator).text
+
+
+@pytest.mark.parametrize("path", ["/v1/answers", "/v1/search"])
+def test_how_long_a_step_took_is_told_to_operators_only(site: Site, path: str) -> None:
+    """Where more is hidden, more is fetched and checked."""
+    for key, is_told in ((None, False), (site.maya, False), (site.operator, True)):
+        explanation = site.post(path, {**QUESTION, "explain": True}, key).json()["explanation"]
+        assert bool(explanation["timings_ms"]) is is_told
+        assert [("took_ms" in arm) for arm in explanation["arms"]] == [is_told] * 2
 
 
 def test_a_stream_holds_the_answer_and_its_sources(site: Site) -> None:
