@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import heapq
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import cached_property
 from itertools import pairwise
-from typing import Final, NamedTuple, Self
+from typing import Final
 
 from query_api.answer.port import Passage
 from schemas.index import DocKey
@@ -18,6 +20,10 @@ SHARED_PAIRS: Final = 0.9
 JOINS_FROM: Final = 0.5
 """A neighbour with less than this share of a passage's score is left out: it was found by chance, and another wording of the
 same question would not find it."""
+TELLING: Final = 4
+"""Words that are looked at first: the longest ones"""
+BEGINNING: Final = 160
+"""of the first so many characters. (The last of them may be cut off: what begins a word of a text is in that text too.)"""
 
 _WORD: Final = re.compile(r"\w+")
 
@@ -51,28 +57,37 @@ def readable(chunks: Sequence[Passage], text_of: Callable[[DocKey], str], max_to
 def _without_repetitions(chunks: Sequence[Passage]) -> list[Passage]:
     kept: list[tuple[Passage, Wording]] = []
     for chunk in chunks:
-        wording = Wording.of(chunk.text)
+        wording = Wording(chunk.text)
         if not any(wording.says_the_same(better) for _, better in kept):
             kept.append((chunk, wording))
     return [chunk for chunk, _ in kept]
 
 
-class Wording(NamedTuple):
-    """A text's words, in order and as a set."""
+class Wording:
+    """A text's words. Most texts are told apart by a few of them: the others are looked at where that doesn't do."""
 
-    words: list[str]
-    different: frozenset[str]
+    def __init__(self, text: str) -> None:
+        self._folded = text.casefold()
 
-    @classmethod
-    def of(cls, text: str) -> Self:
-        words = _WORD.findall(text.casefold())
-        return cls(words, frozenset(words))
+    @cached_property
+    def words(self) -> list[str]:
+        return _WORD.findall(self._folded)
+
+    @cached_property
+    def different(self) -> frozenset[str]:
+        return frozenset(self.words)
+
+    @cached_property
+    def _telling(self) -> list[str]:
+        return heapq.nlargest(TELLING, _WORD.findall(self._folded[:BEGINNING]), key=len)
 
     def says_the_same(self, better: Wording) -> bool:
         """Whether this says nothing that a better text doesn't: every word is in it, and nearly every pair of neighbours.
 
         One other word is enough to be different: a number, a negation, an opposite.
         """
+        if any(word not in better._folded for word in self._telling):
+            return False
         if not self.different <= better.different:
             return False
         pairs, known = list(pairwise(self.words)), set(pairwise(better.words))

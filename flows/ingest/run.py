@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Sequence
 from datetime import timedelta
 
 from bytewax._bytewax import cluster_main
 
+from connectors.garbage_collection import collect_less
 from flows.ingest.flow import ingest_flow
 from flows.ingest.runtime import IngestRuntime
 from schemas.errors import RagError
 
 EPOCH = timedelta(seconds=1)
 """Bytewax holds sources back at epoch ends only; nothing is snapshotted, so short ones cost nothing."""
-
-GC_THRESHOLDS = (50_000, 20, 100)
-"""Events in flight are thousands of small objects without cycles: at Python's own 700 collections took half of a
-replay's time.
-"""
 
 
 def run_ingest(runtime: IngestRuntime, *, threads: int = 1, addresses: Sequence[str] | None = None, process: int = 0) -> None:
@@ -30,7 +25,7 @@ def run_ingest(runtime: IngestRuntime, *, threads: int = 1, addresses: Sequence[
 
     Raises: RagError, what made the flow stop: Fenced, DataLoss, Misconfigured, Retryable after a stop that could not finish.
     """
-    gc.set_threshold(*GC_THRESHOLDS)  # of the process: what else runs in it only gains
+    collect_less()
     runtime.start()
     try:
         cluster_main(  # type: ignore[no-untyped-call]

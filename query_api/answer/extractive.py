@@ -8,7 +8,7 @@ from typing import Final
 
 from query_api.answer.port import EXTRACTIVE, Asking, Draft, Emit, Passage
 from query_api.answer.sentences import sentences
-from query_api.answer.terms import content_terms, coverage, rarity, terms
+from query_api.answer.terms import Bearing, content_terms, coverage, rarity, terms
 from query_api.deadline import Deadline
 
 REVISION: Final = 1
@@ -27,6 +27,8 @@ WORTH_ADDING: Final = 0.75
 """A further sentence is added only if it is at least this good, relative to the best, and says something new."""
 ON_TOPIC: Final = 0.5
 """From another passage it must also hold this share of what the best sentence holds of the question's words."""
+LONGEST_BEGINNING: Final = 32
+"""Letters that tell terms apart: here only the question's very own words count."""
 SAME: Final = 0.75
 """Two sentences that share this much of the shorter one's words say the same."""
 
@@ -36,7 +38,6 @@ class _Sentence:
     passage: int
     position: int
     text: str
-    terms: frozenset[str]
     covered: float
     score: float
 
@@ -62,9 +63,10 @@ def extract(question: str, passages: Sequence[Passage]) -> Draft:
     """The answer that `ExtractiveAnswerer` gives. Pure."""
     top = passages[:PASSAGES_READ]
     # A passage's title and heading place its sentences: "It takes two days" under "Refunds" is about refunds.
-    known = [frozenset(terms(f"{passage.title} {passage.text}")) for passage in top]
-    weights = rarity(content_terms(question), known)
-    chosen = _choose(_scored(weights, top, known))
+    asked = content_terms(question)
+    bearing = Bearing(asked, LONGEST_BEGINNING)
+    known = [bearing.of(f"{passage.title} {passage.text}") for passage in top]
+    chosen = _choose(_scored(rarity(asked, known), bearing, top, known))
     if not chosen:
         return Draft("", ())
     best = chosen[0]
@@ -74,20 +76,19 @@ def extract(question: str, passages: Sequence[Passage]) -> Draft:
     return Draft(_compose(chosen, numbers), tuple(top[index].citation(number) for index, number in numbers.items()))
 
 
-def _scored(weights: Mapping[str, float], passages: Sequence[Passage], known: Sequence[frozenset[str]]) -> list[_Sentence]:
+def _scored(
+    weights: Mapping[str, float], bearing: Bearing, passages: Sequence[Passage], known: Sequence[frozenset[str]]
+) -> list[_Sentence]:
     best = max((passage.score for passage in passages), default=0.0) or 1.0
     found = []
     for index, passage in enumerate(passages):
         rank = max(0.0, passage.score / best)
         for position, text in enumerate(sentences(passage.text)):
-            own = frozenset(terms(text))
-            if not own:
-                continue
             # What the passage covers counts a little for each of its sentences: pronouns and headings carry the subject.
-            covered = coverage(weights, own)
+            covered = coverage(weights, bearing.of(text))
             on_subject = 0.75 * covered + 0.25 * coverage(weights, known[index])
             score = COVERAGE_SHARE * on_subject + PASSAGE_SHARE * rank + POSITION_SHARE / (1 + position)
-            found.append(_Sentence(index, position, text, own, covered, score * _shape(text)))
+            found.append(_Sentence(index, position, text, covered, score * _shape(text)))
     return found
 
 
@@ -113,10 +114,11 @@ def _adds(sentence: _Sentence, chosen: Sequence[_Sentence]) -> bool:
     best = chosen[0]
     if sentence.passage != best.passage and sentence.covered < ON_TOPIC * best.covered:
         return False
-    return not any(_same(sentence.terms, other.terms) for other in chosen)
+    return not any(_same(sentence.text, other.text) for other in chosen)
 
 
-def _same(a: frozenset[str], b: frozenset[str]) -> bool:
+def _same(one: str, other: str) -> bool:
+    a, b = frozenset(terms(one)), frozenset(terms(other))
     return len(a & b) >= SAME * min(len(a), len(b))
 
 

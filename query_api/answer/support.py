@@ -14,11 +14,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import Final, NamedTuple
 
 from query_api.answer.port import Passage
-from query_api.answer.terms import content_terms, rarity, terms
+from query_api.answer.terms import Bearing, content_terms, rarity
 from schemas.index import DocKey
 
 SIMILARITY_WEIGHT: Final = 10.0
@@ -30,8 +29,6 @@ SIMILAR_ENOUGH: Final = 0.45
 OTHERS: Final = 20
 """Documents behind the best one that it must stand out from."""
 OTHERS_LEAST: Final = 5
-PASSAGES_KNOWN: Final = 8_192
-"""Passages whose words are kept: the same ones are candidates again and again."""
 TYPICAL_OTHER: Final = 0.2
 """Worth of a document that does not answer, assumed where a corpus (or what a caller may read of it) holds too few to tell."""
 
@@ -100,8 +97,10 @@ def _documents(question: str, passages: Sequence[Passage], lowest_cosine: float)
     found: dict[DocKey, list[Passage]] = {}
     for passage in passages:
         found.setdefault(passage.doc_key, []).append(passage)
-    known = [frozenset().union(*(_terms_of(passage.title, passage.text) for passage in own)) for own in found.values()]
-    weights = rarity(content_terms(question), known)
+    asked = content_terms(question)
+    bearing = Bearing(asked, KINDRED_LETTERS)
+    known = [frozenset().union(*(bearing.of(f"{passage.title} {passage.text}") for passage in own)) for own in found.values()]
+    weights = rarity(asked, known)
     return [
         _Evidence(
             rank=max(0.0, own[0].score),
@@ -110,11 +109,6 @@ def _documents(question: str, passages: Sequence[Passage], lowest_cosine: float)
         )
         for own, words in list(zip(found.values(), known, strict=True))[: OTHERS + 1]
     ]
-
-
-@lru_cache(maxsize=PASSAGES_KNOWN)
-def _terms_of(title: str, text: str) -> frozenset[str]:
-    return frozenset(terms(f"{title} {text}"))
 
 
 def _coverage(weights: Mapping[str, float], words: frozenset[str]) -> float:

@@ -10,6 +10,7 @@ import structlog
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from connectors.embedding import Embedder, create_embedder
+from connectors.garbage_collection import collect_less
 from connectors.milvus import create_vector_store
 from connectors.observability import HealthServer
 from query_api.canary import Canary, CanaryMetrics
@@ -96,6 +97,7 @@ class QueryService:
 
     def start(self) -> None:
         """Begin, in threads of its own."""
+        collect_less()
         self._health = start_health(self._settings, self.registry, self.view, {"worker": self._check_worker})
         self.view.start()
         self.path.start()

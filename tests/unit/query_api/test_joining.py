@@ -92,7 +92,7 @@ def test_passages_of_any_candidates(given_: tuple[dict[DocKey, str], list[Passag
 )
 def test_what_says_the_same(weaker: str, better: str, is_same: bool) -> None:
     """Repetitions are folded; a number, a negation, an opposite or another order is something else."""
-    assert Wording.of(weaker).says_the_same(Wording.of(better)) is is_same
+    assert Wording(weaker).says_the_same(Wording(better)) is is_same
 
 
 def test_a_weak_neighbour_is_left_out() -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from query_api.answer.terms import content_terms, coverage, rarity, stem, terms
+from query_api.answer.terms import Bearing, content_terms, coverage, rarity, stem, terms
 
 
 @pytest.mark.parametrize(
@@ -45,3 +45,14 @@ def test_coverage_is_a_share(question: str, texts: list[str]) -> None:
     assert all(0 <= coverage(weights, found) <= 1 for found in sets)
     if weights:
         assert coverage(weights, frozenset(terms(question))) == pytest.approx(1.0)
+
+
+_TEXT = st.text(alphabet="aboutcellsing0123.,-_ 'é退½²ß\n", max_size=40)
+
+
+@given(st.lists(_TEXT, max_size=3), _TEXT, st.sampled_from([1, 3, 5, 32]))
+def test_what_bears_on_a_question_is_found_among_all_terms(wanted: list[str], text: str, letters: int) -> None:
+    """Looking only at likely places finds just what looking at every word would."""
+    asked = [term for one in wanted for term in terms(one)]
+    beginnings = {term[:letters] for term in asked}
+    assert Bearing(asked, letters).of(text) == {term for term in terms(text) if term[:letters] in beginnings}
