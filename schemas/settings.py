@@ -170,6 +170,10 @@ class IngestSettings(Section):
     garbage_grace_s: Annotated[float, Field(ge=0)] = Field(
         30.0, description="How long superseded rows stay: longer than any view's lag."
     )
+    niceness: Annotated[int, Field(ge=0, le=19)] = Field(
+        10,
+        description="How far `ragstream ingest` leaves the processor to others of its machine, queries above all; 0: not.",
+    )
     kill_at: str | None = Field(None, description="For chaos tests only: POINT:COUNT at which to kill -9 oneself.")
     retry_max_s: PositiveSeconds = Field(5.0, description="Longest pause between tries while a server is away.")
 

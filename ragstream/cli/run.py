@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
@@ -102,6 +103,7 @@ def ingest(
                 fail("a worker process ended; all are stopped", code)
             return
         where = _named_servers(settings)
+        os.nice(settings.ingest.niceness)  # before there are threads: each has its own
         from ragstream.services import IngestService  # noqa: PLC0415  loads torch and Bytewax
 
         service = IngestService(
