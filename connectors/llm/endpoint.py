@@ -6,6 +6,7 @@ What endpoints don't agree on is found out by asking: parameters that one reject
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
@@ -78,8 +79,11 @@ class EndpointChat:
         self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[AsyncOpenAI, AsyncGenerator[None, None]]]
         self._clients = WeakKeyDictionary()
         self._refused: frozenset[str] = frozenset()
-        # It imports the parts of itself as they are used, for seconds on a busy machine: now, not in an event loop.
-        _ = self._new_client().chat.completions
+        # It imports the parts of itself as they are used, for seconds on a busy machine: now, not in an event loop. The first
+        # loop that asks takes it: what a client takes to make is not to be paid by a query that has just lost its first endpoint.
+        spare = self._new_client()
+        _ = spare.chat.completions
+        self._spare = deque([spare])
 
     async def stream(self, request: ChatRequest, timeout_s: float) -> AsyncGenerator[str | Finish, None]:
         reading = _Reading(self._endpoint, self._patience, request, timeout_s)
@@ -153,7 +157,10 @@ class EndpointChat:
         loop = asyncio.get_running_loop()
         kept = self._clients.get(loop)
         if kept is None:
-            client = await asyncio.to_thread(self._new_client)  # it reads certificates
+            try:
+                client = self._spare.pop()
+            except IndexError:
+                client = await asyncio.to_thread(self._new_client)  # it reads certificates
             if loop in self._clients:  # another call was first
                 await client.close()
                 return self._clients[loop][0]

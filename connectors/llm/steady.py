@@ -127,6 +127,8 @@ class SteadyChat:
             failures.append(exc)
             if isinstance(exc, ModelTimeout) and not is_last:
                 return False  # slow: another endpoint makes more of the time that is left
+            if not is_last and (exc.retry_after_s or 0.0) > WAIT_MAX_S:
+                return False  # it wants to be left alone for long: the same
             wait_s = exc.retry_after_s + random.uniform(0, WAIT_JITTER_S) if exc.retry_after_s else None
             longest_s = min(WAIT_MAX_S, WAIT_INITIAL_S * 2 ** (len(failures) - 1) + WAIT_JITTER_S) if wait_s is None else wait_s
             if self._clock() + longest_s + WORTH_TRYING_S > until:
