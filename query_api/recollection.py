@@ -52,7 +52,7 @@ class Recollection:
         """The draft. Raises: GenerationFailed; EvidenceWithdrawn, when access went before the first piece."""
         if query.vector is None or query.request.cache == "off" or len(query.request.messages) > 1:
             query.cache = CacheExplanation(verdict=_why_not(query))
-            return await self._answerer.answer(asking, deadline, speech.say)
+            return await self._flights.alone(deadline, lambda emit: self._answerer.answer(asking, deadline, emit), speech.say)
         lookup = Lookup(query.question, query.vector, self._scope(query), query.rests_on)
         remembered = self._remembered(query, asking, lookup)
         if remembered is not None:

@@ -83,9 +83,18 @@ class Flights:
         is_shared = flight is not None and flight.deadline.remaining_s >= JOIN_SHARE * deadline.remaining_s
         if flight is None or not is_shared:
             flight = self._begin(key, deadline, work)
+        return Flown(await self._follow(key, flight, emit), is_shared)
+
+    async def alone(self, deadline: Deadline, work: Work, emit: Emit) -> Draft:
+        """The draft of `work`, which nobody can join. Otherwise as `fly`: a client that reads slowly holds up its own answer
+        only. The model's stream is read on: its endpoint would seem to be silent, and be left alone."""
+        key = object()
+        return await self._follow(key, self._begin(key, deadline, work), emit)
+
+    async def _follow(self, key: Hashable, flight: _Flight, emit: Emit) -> Draft:
         flight.aboard += 1
         try:
-            return Flown(await flight.follow(emit), is_shared)
+            return await flight.follow(emit)
         finally:
             flight.aboard -= 1
             if not flight.aboard:

@@ -141,6 +141,9 @@ async def _start(send: Send, media_type: str) -> None:
 async def _part(send: Send, body: bytes, *, is_last: bool) -> None:
     message: dict[str, Any] = {"type": "http.response.body", "body": body, "more_body": not is_last}
     await send(message)
+    if not is_last:
+        # The server waits before it takes the next part until the client has read on: here, as what comes next may be void then.
+        await send({"type": "http.response.body", "body": b"", "more_body": True})
 
 
 __all__ = ["CLIENT_GONE", "EVENT_STREAM", "AnswerResponse", "AnswerShape", "ProblemError", "Serving", "Shape", "sent_event"]

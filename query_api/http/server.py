@@ -16,6 +16,7 @@ import structlog
 import uvicorn
 
 from query_api.http.app import HttpApp
+from query_api.http.connection import LOOK_EVERY_S, Connection, most_connections
 from query_api.http.ports import Ports
 from schemas.errors import Misconfigured
 from schemas.settings import Settings
@@ -112,6 +113,7 @@ class HttpService:
         serving = self._loop.create_task(server.serve([self._socket]))
         serving.add_done_callback(lambda _: self._stop.set() if self._stop else None)
         ready = self._loop.create_task(self._tell_ready(server))
+        tending = self._loop.create_task(_tend(server))
         try:
             await self._stop.wait()
             app.turns.refuse()
@@ -123,6 +125,7 @@ class HttpService:
             try:
                 await serving
             finally:
+                tending.cancel()
                 app.close()
                 self._socket.close()
 
@@ -141,7 +144,7 @@ class HttpService:
     def _config(self, app: HttpApp) -> uvicorn.Config:
         return uvicorn.Config(
             app.asgi,
-            http="h11",
+            http=Connection,
             ws="none",
             lifespan="off",
             log_config=None,
@@ -150,7 +153,7 @@ class HttpService:
             proxy_headers=False,
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=LAST_EVENTS_S,
-            limit_concurrency=self._settings.http.concurrency * CONNECTIONS_A_QUERY,
+            limit_concurrency=most_connections(self._settings.http.concurrency * CONNECTIONS_A_QUERY),
         )
 
     def _run(self) -> None:
@@ -161,3 +164,13 @@ class HttpService:
             _log.exception("http_server_died")
         finally:
             self._started.set()
+
+
+async def _tend(server: uvicorn.Server) -> None:
+    """Look at all connections now and then. One task for all of them: a timer for each would cost more than it finds."""
+    loop = asyncio.get_running_loop()
+    while True:
+        await asyncio.sleep(LOOK_EVERY_S)
+        for connection in list(server.server_state.connections):
+            if isinstance(connection, Connection):
+                connection.look(loop.time())

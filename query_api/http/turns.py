@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from types import TracebackType
@@ -70,8 +69,9 @@ class Turn:
         self._work_of = work
         self._deadline = deadline
         self._receive = receive
-        self._inbox: deque[AnswerEvent] = deque()
+        self._said: AnswerEvent | None = None
         self._news = asyncio.Event()
+        self._sent = asyncio.Event()
         self._is_stopped = False
         self._work: asyncio.Task[AnswerEvent]
         self._gone: asyncio.Task[None]
@@ -95,15 +95,17 @@ class Turn:
             await asyncio.wait([self._work, self._gone])
 
     async def next(self, silence_s: float | None = None) -> AnswerEvent | None:
-        """The next event, the final one last; None after `silence_s` without any.
+        """The next event, the final one last; None after `silence_s` without any. Call it once the one before is sent.
 
         Raises: ClientGone; what the work raises.
         """
+        if self._said is None:
+            self._sent.set()
         while True:
-            if self._inbox:
-                return self._inbox.popleft()
             if self._work.done():
-                return self._work.result()
+                return self._last(self._work.result())
+            if self._said is not None:
+                return self._take()
             if self._gone.done():
                 raise ClientGone
             if self._is_stopped:
@@ -135,8 +137,21 @@ class Turn:
         return self._deadline.clock() >= self._deadline.at + GRACE_S
 
     async def _heard(self, event: AnswerEvent) -> None:
-        self._inbox.append(event)
+        """Returns once the piece is sent. So a client that doesn't read holds up its own answer, and whether that may be shown
+        is looked at right before each piece and the final event, however late they can be sent."""
+        self._said = event  # in place of one of an attempt that is void
+        self._sent.clear()
         self._news.set()
+        await self._sent.wait()
+
+    def _take(self) -> AnswerEvent | None:
+        said, self._said = self._said, None
+        return said
+
+    def _last(self, final: AnswerEvent) -> AnswerEvent:
+        """The final event. A piece before it that is not sent yet comes first, unless the final event made it void."""
+        said = self._take()
+        return said if said is not None and said.attempt == final.attempt else final
 
     def _without_answer(self, outcome: Any, reason: str, error: str) -> AnswerEvent:
         return AnswerEvent(query_id=self._query_id, outcome=outcome, reason=reason, error=error, mode="static")

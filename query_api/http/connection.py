@@ -1,0 +1,83 @@
+"""One client's connection, with the limits that uvicorn has none for: how long a request's head may take, how little a client may
+read, how much is held for it, how many there are. A body's own limits are `bodies.py`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import socket
+import uuid
+from typing import Final
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
+
+from query_api.http.problems import MEDIA_TYPE, ProblemError
+
+LOOK_EVERY_S: Final = 0.5
+HEAD_S: Final = 10.0
+"""From a connection's beginning, or the first byte after the last response, to the end of a request's head. What is still sent
+of a body that nobody reads any more counts as well."""
+STALLED_S: Final = 10.0
+"""A client that reads less than three quarters of `HELD_BYTES` in this time is given up."""
+LINGER_S: Final = 2.0
+"""What a closed connection still holds has this long to be read."""
+HELD_BYTES: Final = 32 * 1024
+"""What is held for a client that doesn't read: so much in this process and as much in the kernel. Then its answer waits, and
+whether it may still be shown is looked at again before it goes on."""
+SHARE_OF_FILES: Final = 0.5
+"""Of the files that this process may open, for connections: the log, the index and Redis need some as well."""
+
+
+class Connection(H11Protocol):
+    """uvicorn's, and `look`, which its server calls every `LOOK_EVERY_S`."""
+
+    def __init__(self, *given: object, **named: object) -> None:
+        super().__init__(*given, **named)  # type: ignore[arg-type]
+        self._awaited: RequestResponseCycle | None = None
+        self._awaited_since = self.loop.time()
+        self._read_at = self._awaited_since
+        self._closing_since: float | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if self.limit_concurrency is not None and len(self.connections) > self.limit_concurrency * 3 // 2:
+            transport.abort()  # answering them 503, as it is done up to here, would take files that others need
+            return
+        transport.set_write_buffer_limits(HELD_BYTES)
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, HELD_BYTES)
+
+    def look(self, now: float) -> None:
+        """Give up a client that sends or reads too slowly. `now`: the loop's time."""
+        if self.transport.is_closing():
+            self._closing_since = self._closing_since or now
+            if now - self._closing_since > LINGER_S:
+                self.transport.abort()
+            return
+        if not self.flow.write_paused:
+            self._read_at = now
+        is_working = self.cycle is not None and not self.cycle.response_complete  # type: ignore[redundant-expr]  # None at first
+        is_idle = self.timeout_keep_alive_task is not None  # uvicorn's own limit holds
+        if is_working or is_idle or self._awaited is not self.cycle:
+            self._awaited, self._awaited_since = self.cycle, now
+        if now - self._awaited_since > HEAD_S or now - self._read_at > STALLED_S:
+            self.transport.abort()
+
+    def send_400_response(self, msg: str) -> None:
+        """What is no HTTP: told as every other error is, where nothing was told yet."""
+        if self.conn.our_state not in {h11.IDLE, h11.SEND_RESPONSE}:
+            self.transport.abort()
+            return
+        code = "bad_request"
+        body = ProblemError(code, msg).document(uuid.uuid4().hex)
+        headers = [("Content-Type", MEDIA_TYPE), ("Content-Length", str(len(body))), ("Connection", "close")]
+        for event in (h11.Response(status_code=400, headers=headers), h11.Data(data=body), h11.EndOfMessage()):
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
+
+
+def most_connections(wanted: int) -> int:
+    """`wanted`, or what the process may have open: a connection too many must not cost the log its own."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return wanted if soft == resource.RLIM_INFINITY else max(1, min(wanted, int(soft * SHARE_OF_FILES)))

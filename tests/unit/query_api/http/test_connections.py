@@ -1,0 +1,234 @@
+"""Clients that send or read slowly: they hold up nobody, are kept nothing for long, and get nothing after it went."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import orjson
+import pytest
+
+from query_api.answer import Asking, Draft, Emit, ExtractiveAnswerer
+from query_api.deadline import Deadline
+from query_api.http import HttpService, connection
+from schemas.queries import Usage
+from tests.unit.query_api.http.serving import Scripted, Site
+from tests.unit.query_api.http.test_answers import ASK, events
+from tests.unit.query_api.world import World
+from tests.waiting import wait_until
+
+HEAD = b"POST /v1/answers HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+
+
+@pytest.fixture(autouse=True)
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tenths of a second in place of seconds."""
+    for name, seconds in {"HEAD_S": 0.4, "STALLED_S": 0.4, "LINGER_S": 0.2}.items():
+        monkeypatch.setattr(connection, name, seconds)
+    monkeypatch.setattr("query_api.http.server.LOOK_EVERY_S", 0.05)
+
+
+@contextmanager
+def connected(service: HttpService, receive_buffer: int | None = None) -> Iterator[socket.socket]:
+    with socket.socket() as client:
+        if receive_buffer is not None:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        client.settimeout(10)
+        client.connect(("127.0.0.1", int(service.url.rsplit(":", 1)[1])))
+        yield client
+
+
+def read_until(client: socket.socket, mark: bytes) -> bytes:
+    client.settimeout(10)
+    received = b""
+    while mark not in received:
+        part = client.recv(512)
+        assert part, f"the connection ended after {received!r}"
+        received += part
+    return received
+
+
+def has_ended(client: socket.socket) -> bool:
+    """Whether the other side is gone."""
+    client.settimeout(0.01)
+    try:
+        return not client.recv(65_536)
+    except TimeoutError:
+        return False
+    except ConnectionError:
+        return True
+
+
+def dripped(client: socket.socket, drop: bytes) -> Callable[[], bool]:
+    """Sends one more drop each time it is asked whether the connection has ended."""
+
+    def one() -> bool:
+        try:
+            client.sendall(drop)
+        except OSError:
+            return True
+        return has_ended(client)
+
+    return one
+
+
+@pytest.mark.parametrize(
+    ("first", "drop"),
+    [
+        (b"", b""),
+        (b"GET /healthz HTTP/1.1\r\nX: ", b"x"),
+        (b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nGET /healthz HTTP/1.1\r\nX: ", b"x"),
+        (HEAD + b"Authorization: none\r\nContent-Length: 9999999\r\n\r\n", b"x"),
+        (b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999999\r\n\r\n", b"x"),
+    ],
+    ids=["nothing", "a head", "a second head", "a body after a refusal", "a body that nobody wants"],
+)
+def test_whoever_sends_byte_by_byte_is_given_up(tmp_path: Path, first: bytes, drop: bytes) -> None:
+    """However often a byte comes."""
+    with Site(tmp_path, Scripted("x")).served() as service, connected(service) as client:
+        client.sendall(first)
+        wait_until(dripped(client, drop), within_s=5, what="the connection to end")
+        assert httpx.post(f"{service.url}/v1/answers", json=ASK).status_code == 200
+
+
+def test_a_body_that_comes_byte_by_byte_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told why."""
+    monkeypatch.setattr("query_api.http.bodies.BodyReader.__init__.__defaults__", (0.3,))
+    with Site(tmp_path, Scripted("x")).served() as service, connected(service) as client:
+        client.sendall(HEAD + b"Content-Length: 999\r\n\r\n{")
+        received = bytearray()
+
+        def is_told() -> bool:
+            client.sendall(b" ")
+            client.settimeout(0.01)
+            try:
+                received.extend(client.recv(4096))
+            except TimeoutError:
+                return False
+            return b"body_too_slow" in received
+
+        wait_until(is_told, within_s=5, what="408")
+
+
+def test_idle_connections_live_on(tmp_path: Path) -> None:
+    """Between two requests more time passes than a head may take."""
+    with Site(tmp_path, Scripted("x")).served() as service, connected(service) as client:
+        for _ in range(2):
+            client.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            read_until(client, b"alive")
+            passed = time.monotonic() + 0.8
+
+            def is_over(passed: float = passed) -> bool:
+                return time.monotonic() > passed or has_ended(client)
+
+            wait_until(is_over, within_s=5, what="a while")
+
+
+def test_what_is_no_http_is_a_problem_too(tmp_path: Path) -> None:
+    """As every error."""
+    with Site(tmp_path, Scripted("x")).served() as service, connected(service) as client:
+        client.sendall(b"\x16\x03\x01\x02\x00nonsense\r\n\r\n")
+        head, _, body = read_until(client, b"}").partition(b"\r\n\r\n")
+        assert b"application/problem+json" in head
+        assert orjson.loads(body)["code"] == "bad_request"
+
+
+def test_more_connections_than_there_is_room_for_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """First with 503, then at once; those who leave make room."""
+    monkeypatch.setattr(connection, "HEAD_S", 20.0)
+    monkeypatch.setattr("query_api.http.server.CONNECTIONS_A_QUERY", 4)
+    with Site(tmp_path, Scripted("x"), http={"concurrency": 1}).served() as service:
+        crowd = [socket.create_connection(("127.0.0.1", int(service.url.rsplit(":", 1)[1]))) for _ in range(20)]
+        try:
+            wait_until(lambda: sum(map(has_ended, crowd)) == 14, within_s=5, what="those beyond six to be refused")
+        finally:
+            for one in crowd:
+                one.close()
+        wait_until(lambda: _is_alive(service), within_s=5, what="room")
+
+
+def _is_alive(service: HttpService) -> bool:
+    try:
+        return httpx.get(f"{service.url}/healthz").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+class Talkative(ExtractiveAnswerer):
+    """Says the secret again and again."""
+
+    def __init__(self, times: int) -> None:
+        self.times = times
+        self.said = 0
+
+    async def answer(self, asking: Asking, deadline: Deadline, emit: Emit) -> Draft:
+        text = asking.passages[0].text + " " * 4_000
+        for _ in range(self.times):
+            await emit(text)
+            self.said += 1
+            await asyncio.sleep(0)
+        return Draft(text * self.times, (asking.passages[0].citation(1),), Usage(model="talkative"))
+
+
+def ask_and_stop_reading(client: socket.socket, **more: object) -> bytes:
+    """What came until the first piece had."""
+    body = orjson.dumps({"question": "When does the merger close?", "stream": True, **more})
+    client.sendall(HEAD + f"Content-Length: {len(body)}\r\n\r\n".encode() + body)
+    return read_until(client, b"event: delta")
+
+
+@pytest.mark.parametrize("cache", ["use", "off"])
+def test_what_is_revoked_meanwhile_is_not_sent_to_a_slow_reader(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: str
+) -> None:
+    """The answer waits for its reader, not the model for both; access is looked at again before it goes on."""
+    monkeypatch.setattr(connection, "STALLED_S", 20.0)
+    monkeypatch.setattr("query_api.speech.LOOK_EVERY_S", 0.0)
+    answerer = Talkative(1_000)
+    world = World(tmp_path / "world", answerer)
+    try:
+        world.upsert("merger", 1, "The merger closes on Friday.")
+        with Site(tmp_path, world.pipeline, deadline_s=20).served() as service, connected(service, 4_096) as client:
+            ask_and_stop_reading(client, cache=cache)
+            wait_until(lambda: answerer.said == answerer.times, within_s=10, what="the model to be through")
+            world.access("merger", 2, ("group:hr",))
+            rest = _read_all(client)
+        name, final = events(_dechunked(rest))[-1]
+        assert (name, final["outcome"], final["attempt"]) == ("final", "unknown", 2)
+        assert "event: reset" in _dechunked(rest)
+        assert len(rest) < 8 * connection.HELD_BYTES, f"{len(rest):,} bytes of {4_000 * answerer.times:,}"
+    finally:
+        world.close()
+
+
+def test_a_reader_that_stops_for_good_is_given_up(tmp_path: Path) -> None:
+    """Its connection goes, its answer stops, and nothing is kept for it."""
+    pipeline = Scripted(*["x" * 4_000] * 1_000)
+    with Site(tmp_path, pipeline, deadline_s=20).served() as service, connected(service, 4_096) as client:
+        ask_and_stop_reading(client)
+        wait_until(lambda: pipeline.cancelled == 1, within_s=10, what="the answer to stop")
+        assert len(_read_all(client)) < 8 * connection.HELD_BYTES
+
+
+def _read_all(client: socket.socket) -> bytes:
+    client.settimeout(10)
+    received = bytearray()
+    while not received.endswith(b"0\r\n\r\n"):
+        try:
+            part = client.recv(65_536)
+        except ConnectionError:
+            break
+        if not part:
+            break
+        received += part
+    return bytes(received)
+
+
+def _dechunked(raw: bytes) -> str:
+    """Events of a stream whose chunks' sizes stand on lines of their own."""
+    return "\n".join(line for line in raw.decode(errors="replace").split("\r\n") if not line or line[0] in "ed{:")
