@@ -13,6 +13,7 @@ from typing import Final
 
 import structlog
 
+from connectors.absence import Absence
 from connectors.milvus.errors import TooLate
 from schemas.errors import RagError, Retryable
 
@@ -20,7 +21,6 @@ FAILURES: Final = 3
 """In a row. One may be a segment that moves; of a server that is gone, three come at once."""
 FAIR_WAIT_S: Final = 0.25
 """Silence for less than this, because its asker had no more time, says nothing of the server."""
-PROBE_EVERY_S: Final = 0.5
 
 _log = structlog.get_logger(__name__)
 
@@ -38,19 +38,17 @@ class Presence:
         self._clock = clock
         self._lock = threading.Lock()
         self._in_a_row = 0
-        self._is_away = False
-        self._closed = threading.Event()
-        self._prober: threading.Thread | None = None
+        self._absence = Absence("milvus-probe", self._answers, self._came_back, clock)
 
     @property
     def is_away(self) -> bool:
         """Whether it failed too often just now."""
-        return self._is_away
+        return self._absence.is_on
 
     @contextmanager
     def search(self) -> Iterator[None]:
         """Around one search. Raises: Retryable at once, while the server is away; what the search raises."""
-        if self._is_away:
+        if self._absence.is_on:
             msg = f"Milvus does not answer searches of {self._collection}; it is asked again twice a second"
             raise Retryable(msg)
         began = self._clock()
@@ -64,34 +62,28 @@ class Presence:
 
     def close(self) -> None:
         """End the thread. Never raises; may be called again."""
-        self._closed.set()
-        prober = self._prober
-        if prober is not None:
-            prober.join()
+        self._absence.close()
 
     def _failed(self, cause: Retryable, waited_s: float) -> None:
         if isinstance(cause, TooLate) and waited_s < FAIR_WAIT_S:
             return
         with self._lock:
             self._in_a_row += 1
-            if self._in_a_row < FAILURES or self._is_away or self._closed.is_set():
-                return
-            self._is_away = True
+            is_gone = self._in_a_row >= FAILURES
+        if is_gone and self._absence.begin():
             _log.warning("Milvus is away; searching without vectors", collection=self._collection, cause=str(cause))
-            self._prober = threading.Thread(target=self._ask_again, name="milvus-probe", daemon=True)
-            self._prober.start()
 
-    def _ask_again(self) -> None:
-        since = self._clock()
-        while not self._closed.wait(PROBE_EVERY_S):
-            try:
-                self._probe()
-            except Retryable:
-                continue
-            except RagError as exc:
-                # It answers; what it says is for the next search to tell.
-                _log.warning("Milvus answers again, but refuses", collection=self._collection, error=str(exc))
-            with self._lock:
-                self._is_away, self._in_a_row = False, 0
-            _log.info("Milvus answers again", collection=self._collection, waited_s=round(self._clock() - since, 1))
-            return
+    def _answers(self) -> bool:
+        try:
+            self._probe()
+        except Retryable:
+            return False
+        except RagError as exc:
+            # It answers; what it says is for the next search to tell.
+            _log.warning("Milvus answers again, but refuses", collection=self._collection, error=str(exc))
+        return True
+
+    def _came_back(self, waited_s: float) -> None:
+        with self._lock:
+            self._in_a_row = 0
+        _log.info("Milvus answers again", collection=self._collection, waited_s=round(waited_s, 1))

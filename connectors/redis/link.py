@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable
 from typing import Final, TypeVar
 
@@ -13,13 +11,12 @@ from redis.backoff import NoBackoff
 from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
 
+from connectors.absence import Absence
 from schemas.errors import Misconfigured
 
 T = TypeVar("T")
 
 CONNECTIONS: Final = 32
-PROBE_EVERY_S: Final = 0.5
-"""How often an absent Redis is knocked at, by a thread of its own: no query pays for it."""
 PROTOCOL: Final = 3
 
 _log = structlog.get_logger(__name__)
@@ -56,26 +53,24 @@ class RedisLink:
             raise Misconfigured(msg) from exc
         self._client = redis.Redis(connection_pool=pool)
         self._failed = failed
-        self._lock = threading.Lock()
-        self._is_away = False
-        self._closed = threading.Event()
-        self._prober: threading.Thread | None = None
+        self._absence = Absence("redis-probe", self._answers, _came_back)
 
     @property
     def is_away(self) -> bool:
         """Whether Redis did not answer last time."""
-        return self._is_away
+        return self._absence.is_on
 
     def call(self, work: Callable[[redis.Redis], T], otherwise: T) -> T:
         """What `work` returns, or `otherwise` when Redis is away or refuses. Never raises a Redis error."""
-        if self._is_away or self._closed.is_set():
+        if self._absence.is_on or self._absence.is_closed:
             self._failed("away")
             return otherwise
         try:
             return work(self._client)
         except (redis.ConnectionError, redis.TimeoutError, OSError) as exc:
             self._failed("away")
-            self._lost(exc)
+            if self._absence.begin():
+                _log.warning("Redis is away; going on without it", cause=type(exc).__name__)
         except redis.RedisError as exc:
             # Out of memory, no permission, a key of another type: it answers, so it is not away.
             self._failed("refused")
@@ -84,29 +79,16 @@ class RedisLink:
 
     def close(self) -> None:
         """Release the connections. Never raises; may be called again."""
-        self._closed.set()
-        prober = self._prober
-        if prober is not None:
-            prober.join()
+        self._absence.close()
         self._client.connection_pool.disconnect()
 
-    def _lost(self, cause: Exception) -> None:
-        with self._lock:
-            if self._is_away or self._closed.is_set():
-                return
-            self._is_away = True
-            _log.warning("Redis is away; going on without it", cause=type(cause).__name__)
-            self._prober = threading.Thread(target=self._probe, name="redis-probe", daemon=True)
-            self._prober.start()
+    def _answers(self) -> bool:
+        try:
+            self._client.ping()
+        except (redis.RedisError, OSError):
+            return False
+        return True
 
-    def _probe(self) -> None:
-        since = time.monotonic()
-        while not self._closed.wait(PROBE_EVERY_S):
-            try:
-                self._client.ping()
-            except (redis.RedisError, OSError):
-                continue
-            with self._lock:
-                self._is_away = False
-            _log.info("Redis answers again", waited_s=round(time.monotonic() - since, 1))
-            return
+
+def _came_back(waited_s: float) -> None:
+    _log.info("Redis answers again", waited_s=round(waited_s, 1))
