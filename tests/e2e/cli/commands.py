@@ -25,6 +25,7 @@ COMMAND_TIMEOUT_S = 90.0
 READY_WITHIN_S = 90
 CAUGHT_UP_WITHIN_S = 90
 STOPPED_WITHIN_S = 30
+ENDED_WITHIN_S = 60
 
 # Seconds count: no model is loaded, and no port is anybody's.
 SMALL = {"EMBEDDING__KIND": "hashing", "OBSERVABILITY__INGEST_PORT": "0", "OBSERVABILITY__QUERY_PORT": "0", "HTTP__PORT": "0"}
@@ -157,6 +158,20 @@ def up(shell: Shell, log: Path) -> Iterator[Up]:
         if whole.process.poll() is None:
             whole.process.kill()
             whole.process.wait()
+
+
+@contextmanager
+def running(shell: Shell, log: Path, *words: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A command that serves until it is stopped; SIGTERM ends it with status 0."""
+    process = shell.start(log, *words)
+    try:
+        yield process
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(ENDED_WITHIN_S) == 0, log.read_text()[-3000:]
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
 
 
 def new_shell(folder: Path, **more: str) -> Shell:

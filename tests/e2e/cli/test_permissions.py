@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from connectors.milvus import create_vector_store
 from schemas.settings import Settings, TopicSettings
-from tests.e2e.cli.commands import Shell, new_shell, write_docs
+from tests.e2e.cli.commands import Shell, new_shell, running, write_docs
 from tests.permissions import NOBODY, PASSWORD, authorizer, grant_the_page
 from tests.servers.kafka import KafkaServer
 from tests.servers.milvus import MilvusAddress
@@ -50,20 +47,6 @@ def shell(tmp_path: Path, kafka_factory: KafkaFactory, milvus_server: MilvusAddr
 
 def as_login(shell: Shell, login: str) -> Shell:
     return shell.having(KAFKA__SASL_USERNAME=login)
-
-
-@contextmanager
-def running(shell: Shell, log: Path, command: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A service; SIGTERM ends it with status 0."""
-    process = shell.start(log, command)
-    try:
-        yield process
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0, log.read_text()[-3000:]
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
 
 
 @pytest.mark.slow

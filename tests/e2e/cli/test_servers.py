@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,7 +13,7 @@ from connectors.kafka import KafkaLink, partitions_of, read_to_end
 from connectors.milvus import create_vector_store
 from schemas.queries import AnswerEvent
 from schemas.settings import KafkaSettings, Settings, TopicSettings
-from tests.e2e.cli.commands import Shell, new_shell, write_docs
+from tests.e2e.cli.commands import Shell, new_shell, running, write_docs
 from tests.servers.kafka import KafkaAddress
 from tests.servers.milvus import MilvusAddress
 from tests.waiting import wait_until
@@ -52,20 +49,6 @@ def shell(
     store.close()
 
 
-@contextmanager
-def serving(shell: Shell, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A query worker; SIGTERM ends it with status 0."""
-    worker = shell.start(log, "serve")
-    try:
-        yield worker
-        worker.send_signal(signal.SIGTERM)
-        assert worker.wait(30) == 0, log.read_text()[-3000:]
-    finally:
-        if worker.poll() is None:
-            worker.kill()
-            worker.wait()
-
-
 def test_two_ingest_workers_and_a_query_worker(shell: Shell, tmp_path: Path) -> None:
     """Topics are made, a folder is published, indexed by two processes, asked about; SIGTERM ends each with status 0."""
     shell.run("topics", "create")
@@ -75,15 +58,12 @@ def test_two_ingest_workers_and_a_query_worker(shell: Shell, tmp_path: Path) -> 
     status = shell.run("status", "--json").json
     assert (status["lag"], status["documents"], status["embedded"]) == (0, 12, False)
     assert status["outcomes"] == {"indexed": 12}
-    log = tmp_path / "ingest.log"
-    ingest = shell.start(log, "ingest", "--workers", "2")
-    with serving(shell, tmp_path / "serve.log"):
+    ingest = running(shell, tmp_path / "ingest.log", "ingest", "--workers", "2")
+    with ingest, running(shell, tmp_path / "serve.log", "serve"):
         assert "shade 77" in shell.run("ask", "What colour is door 7?", "--timeout", ASK_TIMEOUT_S).out
         shell.run("publish", "docs/doc-7.md", "--delete")
         wait_until(lambda: shell.run("status", "--json").json["documents"] == 11, within_s=60, what="the delete to be followed")
         assert "shade 77" not in shell.run("ask", "What colour is door 7?", expect=None).out
-    ingest.send_signal(signal.SIGTERM)
-    assert ingest.wait(60) == 0, log.read_text()[-3000:]
 
 
 @pytest.mark.slow
@@ -103,7 +83,7 @@ def test_both_kafka_clients_log_in_through_sasl(shell: Shell, kafka_server: Kafk
     write_docs(shell.cwd / "docs", vault="# Vault\n\nThe vault opens at nine in the morning.\n")
     secured.run("publish", "docs", "--acl", "*")
     secured.run("ingest", "--until-caught-up")
-    with serving(secured, tmp_path / "serve.log"):
+    with running(secured, tmp_path / "serve.log", "serve"):
         assert "nine" in secured.run("ask", "When does the vault open?", "--timeout", ASK_TIMEOUT_S).out
     refused = secured.having(KAFKA__SASL_PASSWORD="wrong").run("ingest", "--until-caught-up", expect=78)
     assert "RAG_KAFKA__SASL" in refused.err
@@ -126,7 +106,7 @@ def test_documents_and_questions_in_every_codec(
         records = [record for p in partitions_of(link, topic) for record in read_to_end(link, topic, p)]
         return {event.query_id: event for event in (AnswerEvent.from_bytes(record.value or b"") for record in records)}
 
-    with serving(shell, tmp_path / "serve.log"):
+    with running(shell, tmp_path / "serve.log", "serve"):
         for codec in CODECS:
             question = {"query_id": codec, "question": f"Which word does the {codec} document hold?" + " " * 500}
             _produce(kafka_server, f"{topic_prefix}.rag.queries", codec, question, codec)
