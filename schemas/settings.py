@@ -22,6 +22,10 @@ PositiveInt = Annotated[int, Field(ge=1)]
 PositiveSeconds = Annotated[float, Field(gt=0)]
 
 
+HostName = Annotated[str, Field(pattern=r"^(\*|(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*|\[?[0-9A-Fa-f:.]+\]?)$")]
+Origin = Annotated[str, Field(pattern=r"^(\*|https?://[A-Za-z0-9_.\[\]:-]+)$")]
+
+
 class Section(BaseModel):
     """A branch of the tree. A misspelt variable is an error, not a default."""
 
@@ -280,6 +284,14 @@ class HttpSettings(Section):
     max_body_kib: PositiveInt = Field(4096, description="Largest request body.")
     concurrency: PositiveInt = Field(64, description="Queries worked on side by side; more are answered 503 with Retry-After.")
     keep_alive_s: PositiveSeconds = Field(10.0, description="How often a silent stream sends a comment.")
+    allowed_hosts: tuple[HostName, ...] = Field(
+        (),
+        description="JSON list of names that requests may come by, without ports: `rag.example.com`, `*.example.com`, `*`; "
+        "localhost always. Empty: any, but on loopback localhost alone, or any web page could have a name of its own lead there.",
+    )
+    cors_origins: tuple[Origin, ...] = Field(
+        (), description="JSON list of web pages' origins that may read answers: `https://chat.example.com`, `*`. Empty: none."
+    )
 
 
 class AuthSettings(Section):

@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -21,7 +22,8 @@ from query_api.http.answering import EVENT_STREAM, AnswerResponse, AnswerShape, 
 from query_api.http.bodies import BodyReader, as_model, problem
 from query_api.http.chat import ChatRequest, ChatShape, model_card, models
 from query_api.http.description import SECURITY, body_of, describe_with, problems
-from query_api.http.envelope import Envelope, HttpMetrics, is_openai
+from query_api.http.envelope import REQUEST_ID, Envelope, HttpMetrics, is_openai
+from query_api.http.hosts import KnownHosts, hosts_of
 from query_api.http.models import (
     AnswerRequest,
     DocumentChanges,
@@ -69,9 +71,19 @@ R = TypeVar("R")
 
 
 class HttpApp:
-    """The ASGI application `asgi`, and what ends it. One event loop."""
+    """The ASGI application `asgi`, and what ends it. One event loop.
 
-    def __init__(self, settings: Settings, ports: Ports, now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000) -> None:
+    Args:
+        host: what it is bound to; None: what the settings say.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        ports: Ports,
+        host: str | None = None,
+        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
         self._settings = settings
         self._ports = ports
         self._now_ms = now_ms
@@ -83,6 +95,16 @@ class HttpApp:
         self.asgi = FastAPI(
             title="ragstream", version="1", description=DESCRIPTION, separate_input_output_schemas=False, redirect_slashes=False
         )
+        http = settings.http  # what is added first is innermost
+        if http.cors_origins:
+            self.asgi.add_middleware(
+                CORSMiddleware,
+                allow_origins=http.cors_origins,
+                allow_methods=("GET", "POST"),
+                allow_headers=("*",),  # credentials are a header that a page must hold itself; there are no cookies
+                expose_headers=(REQUEST_ID, "Retry-After"),
+            )
+        self.asgi.add_middleware(KnownHosts, names=hosts_of(host or http.host, http.allowed_hosts))
         self.asgi.add_middleware(Envelope, metrics=HttpMetrics(ports.registry))
         self.asgi.add_exception_handler(ProblemError, _told_problem)
         self.asgi.add_exception_handler(HTTPException, _told_http)
@@ -214,10 +236,11 @@ class HttpApp:
         query = _query(asked, query_id, caller, **more)
         deadline = self._deadline(request, asked, arrived)
         pipeline = self._ports.pipeline
+        is_named = asked.query_id is not None or IDEMPOTENCY_HEADER in request.headers
         return AnswerResponse(
             self._serving,
             query_id,
-            lambda listen: pipeline.answer(query, deadline, listen if streams else None),
+            lambda listen: pipeline.answer(query, deadline, listen if streams else None, may_come_again=is_named),
             deadline,
             shape,
             streams=streams,

@@ -20,7 +20,9 @@ from schemas.tokens import WriteToken
 class Pipeline(Protocol):
     """Answers from one event loop. Neither raises but CancelledError, which ends the query's work; both keep the deadline."""
 
-    async def answer(self, request: QueryRequest, deadline: Deadline, listen: Listen | None = None) -> AnswerEvent: ...
+    async def answer(
+        self, request: QueryRequest, deadline: Deadline, listen: Listen | None = None, *, may_come_again: bool = True
+    ) -> AnswerEvent: ...
 
     async def search(self, request: QueryRequest, deadline: Deadline) -> AnswerEvent: ...
 

@@ -54,6 +54,9 @@ KINDS: Final[Mapping[str, Kind]] = {
     "body_too_large": Kind(413, "The body is too large", "Send less, or have RAG_HTTP__MAX_BODY_KIB raised."),
     "message_too_large": Kind(413, "A document is too large", "Give its content by `uri`, or split it."),
     "unsupported_media_type": Kind(415, "The body is not declared as JSON", "Send `Content-Type: application/json`."),
+    "host_not_allowed": Kind(
+        421, "The name is none of this server's", "Ask by a name that it has, or have this one added to RAG_HTTP__ALLOWED_HOSTS."
+    ),
     "invalid": Kind(422, "The request is not valid", _CORRECT),
     "unknown_schema_version": Kind(422, "The schema version is not known", "Send `schema_version` 1, or leave it out."),
     "unknown_op": Kind(422, "The operation is not known", "`op` is one of upsert, delete and access."),

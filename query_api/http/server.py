@@ -105,7 +105,7 @@ class HttpService:
         if self._socket is None:
             self.bind()
         assert self._socket is not None
-        app = HttpApp(self._settings, self._ports() if callable(self._ports) else self._ports)
+        app = HttpApp(self._settings, self._ports() if callable(self._ports) else self._ports, self._host)
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         if self._is_asked_to_stop:
             self._stop.set()

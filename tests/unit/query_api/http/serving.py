@@ -60,11 +60,15 @@ class Scripted:
         self.event = {"outcome": "answered", "mode": "hybrid", "citations": (citation(),), **event}
         self.text = "".join(pieces) if text is None else text
         self.asked: list[QueryRequest] = []
+        self.repeatable: list[bool] = []
         self.cancelled = 0
         self.before_final: Callable[[Listen | None], Awaitable[object]] | None = None
 
-    async def answer(self, request: QueryRequest, deadline: Deadline, listen: Listen | None = None) -> AnswerEvent:
+    async def answer(
+        self, request: QueryRequest, deadline: Deadline, listen: Listen | None = None, *, may_come_again: bool = True
+    ) -> AnswerEvent:
         self.asked.append(request)
+        self.repeatable.append(may_come_again)
         try:
             for seq, piece in enumerate(self.pieces):
                 if listen is not None:
@@ -115,7 +119,7 @@ class Site:
         async def send() -> httpx.Response:
             app = HttpApp(self.settings, Ports(*self._ports()))
             try:
-                async with httpx.AsyncClient(transport=httpx.ASGITransport(app.asgi), base_url="http://test") as client:
+                async with httpx.AsyncClient(transport=httpx.ASGITransport(app.asgi), base_url="http://localhost") as client:
                     headers = {**({"Authorization": f"Bearer {key.key}"} if key else {}), **request.pop("headers", {})}
                     return await client.request(method, path, headers=headers, **request)
             finally:

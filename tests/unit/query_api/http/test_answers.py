@@ -126,11 +126,13 @@ def test_the_response_comes_by_the_deadline_whatever_the_pipeline_does(
 
 def test_ids_are_the_callers_where_it_sends_one(tmp_path: Path) -> None:
     """In the body or as Idempotency-Key; two different ones are refused."""
-    site = Site(tmp_path, Scripted("x"))
+    site = Site(tmp_path, pipeline := Scripted("x"))
     assert site.post("/v1/answers", {**ASK, "query_id": "a"}).json()["query_id"] == "a"
     assert site.post("/v1/answers", ASK, headers={"Idempotency-Key": "b"}).json()["query_id"] == "b"
     conflict = site.post("/v1/answers", {**ASK, "query_id": "a"}, headers={"Idempotency-Key": "b"})
     assert conflict.json()["code"] == "query_id_conflict"
+    assert site.post("/v1/answers", ASK).json()["query_id"]
+    assert pipeline.repeatable == [True, True, False]  # what got its id here can't be sent again by it
 
 
 def test_scopes_are_asked_for(tmp_path: Path) -> None:
@@ -254,9 +256,8 @@ def test_a_client_that_leaves_stops_the_work(tmp_path: Path, stream: bool) -> No
     with Site(tmp_path, pipeline, deadline_s=20).served() as service:
         with socket.create_connection(("127.0.0.1", int(service.url.rsplit(":", 1)[1]))) as connection:
             body = orjson.dumps({**ASK, "stream": stream})
-            head = (
-                f"POST /v1/answers HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-            )
+            opening = "POST /v1/answers HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            head = f"{opening}Content-Length: {len(body)}\r\n\r\n"
             connection.sendall(head.encode() + body)
             wait_until(lambda: pipeline.asked, within_s=5, what="the question")
             if stream:
@@ -335,7 +336,9 @@ def test_a_slow_sender_holds_up_nobody(tmp_path: Path) -> None:
         address = ("127.0.0.1", int(service.url.rsplit(":", 1)[1]))
         with socket.create_connection(address) as head, socket.create_connection(address) as body:
             head.sendall(b"POST /v1/answers HTTP/1.1\r\nHos")
-            body.sendall(b"POST /v1/answers HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{")
+            body.sendall(
+                b"POST /v1/answers HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{"
+            )
             assert httpx.post(f"{service.url}/v1/answers", json=ASK).status_code == 200
             began = time.monotonic()
             service.stop()

@@ -36,7 +36,7 @@ OPERATIONS = [
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
-    return Site(tmp_path_factory.mktemp("site"), Scripted("x"))
+    return Site(tmp_path_factory.mktemp("site"), Scripted("x"), http={"allowed_hosts": ["*"]})
 
 
 @pytest.fixture(scope="module")
