@@ -112,14 +112,20 @@ class AnswerPipeline:
         self._metrics = metrics
         self._now_ms = now_ms
 
-    async def answer(self, request: QueryRequest, deadline: Deadline, listen: Listen | None = None) -> AnswerEvent:
+    async def answer(
+        self, request: QueryRequest, deadline: Deadline, listen: Listen | None = None, *, may_come_again: bool = True
+    ) -> AnswerEvent:
         """The final event; `listen` gets the deltas before it. Never raises; returns by `deadline`, give or take milliseconds.
 
         Cancelled, it stops the model too.
+
+        Args:
+            may_come_again: whether the request can be sent a second time, meaning the same: not where its id was made up here.
         """
         query = self._query(request, deadline)
         speech = Speech(request.query_id, listen if request.stream else None, lambda: self._stands(query), deadline.clock)
-        return await self._concluded(query, self._answer(query, speech), speech)
+        repeats = self._parts.repeats if may_come_again else None
+        return await self._concluded(query, self._answer(query, speech, repeats), speech)
 
     async def search(self, request: QueryRequest, deadline: Deadline) -> AnswerEvent:
         """The best passages that this caller may read, as `citations`; no answer is made. Otherwise as `answer`."""
@@ -163,10 +169,9 @@ class AnswerPipeline:
         place = {"attempt": speech.attempt, "seq": speech.said, "as_of": aged(query) or event.as_of}
         return event.model_copy(update={**place, "took_ms": round(took_s * 1000, 3), "answered_at": from_ms(self._now_ms())})
 
-    async def _answer(self, query: Query, speech: Speech) -> AnswerEvent:
+    async def _answer(self, query: Query, speech: Speech, repeats: Repeats | None) -> AnswerEvent:
         """What this very request was answered before, if that may still be shown; else an answer made now."""
         await self._admit(query)
-        repeats = self._parts.repeats
         if repeats is None:
             return await self._made(query, speech)
         async with repeats.turn(query.request):

@@ -99,7 +99,7 @@ def _documents(question: str, passages: Sequence[Passage], lowest_cosine: float)
         found.setdefault(passage.doc_key, []).append(passage)
     asked = content_terms(question)
     bearing = Bearing(asked, KINDRED_LETTERS)
-    known = [frozenset().union(*(bearing.of(f"{passage.title} {passage.text}") for passage in own)) for own in found.values()]
+    known = [bearing.of(" ".join((own[0].title, *(passage.text for passage in own)))) for own in found.values()]
     weights = rarity(asked, known)
     return [
         _Evidence(

@@ -21,7 +21,7 @@ from schemas.floors import DeleteFloor, Floor
 from schemas.index import DocKey, SourcePosition
 from schemas.queries import UNKNOWN_ANSWER, AnswerEvent, QueryRequest
 from schemas.tokens import WriteToken
-from tests.unit.query_api.world import World
+from tests.unit.query_api.world import World, run
 from tests.waiting import wait_until
 
 PIN = "You can change your card PIN at any cash machine."
@@ -532,3 +532,16 @@ def test_word_counts_over_hidden_documents_are_not_told(world: World) -> None:
     assert whole is not None
     assert [candidate.keyword_score for candidate in told.candidates] == [1.0]
     assert max(candidate.keyword_score or 0.0 for candidate in whole.candidates) != 1.0
+
+
+def test_what_cannot_come_again_is_not_kept_for_that(tmp_path: Path) -> None:
+    """An id that was made up for the query is known to nobody who could send it again."""
+    store = MemoryStore()
+    world = World(tmp_path, repeats=Repeats(store, 600))
+    world.upsert("pin", 1, PIN)
+    request = QueryRequest(query_id="q", question=QUESTION)
+    first = run(world.pipeline.answer(request, Deadline.after(5.0), may_come_again=False))
+    assert (first.outcome, len(store)) == ("answered", 0)
+    run(world.pipeline.answer(request, Deadline.after(5.0)))
+    assert len(store) == 1
+    world.close()
