@@ -55,7 +55,12 @@ DESCRIPTION: Final = "Answers from documents: fresh, permitted and cited. Errors
 
 _QUERY_ID: Final[TypeAdapter[str]] = TypeAdapter(QueryId)
 _ASK_PROBLEMS: Final = (400, 401, 403, 408, 413, 415, 422, 500, 503, 504)
-_TEXT: Final = {"type": "string"}
+_EVENT: Final = {
+    "type": "object",
+    "description": "Of each server-sent event: its name, and JSON as text.",
+    "properties": {"event": {"type": "string"}, "data": {"type": "string"}},
+    "required": ["data"],
+}
 
 _BODIES: Final[tuple[type[BaseModel], ...]] = (
     AnswerRequest,
@@ -109,16 +114,7 @@ class HttpApp:
         self.asgi.add_exception_handler(ProblemError, _told_problem)
         self.asgi.add_exception_handler(HTTPException, _told_http)
         self._add_routes()
-        bodies: list[type[BaseModel]] = [
-            AnswerRequest,
-            SearchRequest,
-            ChatRequest,
-            DocumentChange,
-            DocumentChanges,
-            FeedbackRequest,
-            Problem,
-        ]
-        describe_with(self.asgi, bodies)
+        describe_with(self.asgi, _BODIES)
 
     def close(self) -> None:
         """Release the threads that write. Never raises."""
@@ -128,12 +124,12 @@ class HttpApp:
         ask = problems(*_ASK_PROBLEMS)
         open_to_all = {"security": SECURITY}
         streams: dict[int | str, dict[str, Any]] = {
-            200: {"model": AnswerEvent, "content": {EVENT_STREAM: {"schema": {"type": "string"}}}, "description": "The answer"}
+            200: {"model": AnswerEvent, "content": {EVENT_STREAM: {"schema": _EVENT}}, "description": "The answer"}
         }
         chat: dict[int | str, dict[str, Any]] = {
             200: {
                 "description": "The completion",
-                "content": {"application/json": {}, EVENT_STREAM: {"schema": _TEXT}},
+                "content": {"application/json": {}, EVENT_STREAM: {"schema": _EVENT}},
             }
         }
         add = self.asgi.add_api_route
