@@ -14,8 +14,8 @@ from query_api.answer import Asking, Draft, Emit, GenerationFailed, Passage
 from query_api.deadline import Deadline
 from query_api.generation.budget import AROUND_PASSAGE, REVISION, choose
 from query_api.generation.citations import CitationFilter
+from query_api.generation.markup import MarkupFilter
 from query_api.generation.metrics import ModelMetrics
-from query_api.generation.pictures import PictureFilter
 from query_api.generation.pricing import usage_of
 from query_api.generation.template import RENDERING_ERRORS, PromptTemplate
 from query_api.generation.thoughts import ThoughtFilter
@@ -115,7 +115,7 @@ class _Writing:
     def __init__(self, passages: int) -> None:
         self._thoughts = ThoughtFilter()
         self._citations = CitationFilter(passages)
-        self._pictures = PictureFilter()
+        self._markup = MarkupFilter()
         self._waiting = ""
         self._shown: list[str] = []
         self.is_unknown = False
@@ -153,7 +153,7 @@ class _Writing:
         """Holds text back while it may become the sentence of not knowing."""
         if self.is_unknown:
             return []
-        waiting = self._waiting + self._pictures.feed(text)
+        waiting = self._waiting + self._markup.feed(text) + (self._markup.finish() if is_last else "")
         if not self._shown:
             plain = waiting.replace("’", "'")
             if plain.startswith(UNKNOWN_ANSWER):

@@ -11,7 +11,7 @@ from typing import Final
 from connectors.llm import estimate_tokens
 from query_api.answer import Passage
 
-REVISION: Final = 2
+REVISION: Final = 3
 """Counts up when the same passages would be chosen otherwise, or the same text of a model shown otherwise."""
 WEAK: Final = 0.4
 """A passage with less than this share of the best one's score is noise that a model would have to tell apart. Scores are fused

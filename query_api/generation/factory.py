@@ -24,12 +24,14 @@ from query_api.answer import Answerer, ExtractiveAnswerer
 from query_api.conversation import Condenser
 from query_api.generation.answerer import LlmAnswerer
 from query_api.generation.metrics import ModelMetrics
-from query_api.generation.template import load_template
+from query_api.generation.template import SHIPPED, SMALL, load_template
 from schemas.errors import Misconfigured
 from schemas.settings import LlmSettings
 
-LOCAL_ROOM: Final = 1_000
+LOCAL_ROOM: Final = 500
 """Tokens of passages for the small model at most: it reads some 400 a second on two cores, and is lost in more."""
+LOCAL_TOKENS: Final = 120
+"""Of its answer, at most, unless the request says otherwise: what it has to say it has said by then."""
 LOCAL_PATIENCE_S: Final = 20.0
 """It shares the processor with everything else here: on a busy one its first token takes seconds, and nobody answers sooner."""
 PROMPT_OVERHEAD: Final = 1_536
@@ -65,12 +67,13 @@ def create_generation(settings: LlmSettings, metrics: ModelMetrics) -> Generatio
     """
     if settings.kind == "extractive":
         return Generation(ExtractiveAnswerer(), Condenser(settings))
-    template = load_template(settings.prompt_file)
+    template = load_template(settings.prompt_file, SMALL if settings.kind == "local" else SHIPPED)
     fallback = _fallback(settings)
     if settings.kind == "local":
         room = min(LOCAL_ROOM, settings.context_tokens)
         local = LocalModel(room + settings.max_tokens + PROMPT_OVERHEAD)
         first, identity = local.start(), f"local/{local.start().model}"
+        settings = settings.model_copy(update={"max_tokens": min(LOCAL_TOKENS, settings.max_tokens)})
     else:
         local, room, first = None, settings.context_tokens, _endpoint(settings)
         identity = f"{first.place}/{first.model}"

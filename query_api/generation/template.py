@@ -19,8 +19,12 @@ from schemas.errors import Misconfigured
 from schemas.queries import UNKNOWN_ANSWER
 
 SHIPPED: Final = "prompt.jinja"
+SMALL: Final = "small.jinja"
+"""For the small model in this process."""
 SIZE_MAX: Final = 65_536
 BLOCKS: Final = ("system", "user")
+EXAMPLE: Final = ("example_user", "example_assistant")
+"""Both or neither: a question answered as it should be, shown as turns before the real one."""
 NAMES: Final = frozenset({"question", "passages", "fence", "unknown"})
 REMEDY: Final = "Mend it, or unset RAG_LLM__PROMPT_FILE for the prompt that comes along (docs/models.md)"
 
@@ -63,17 +67,21 @@ class PromptTemplate:
         asked = inert(question)
         fence = fence_for([asked, *(part for passage in evidence for part in (passage.title, passage.text))])
         values = {"question": asked, "passages": evidence, "fence": fence, "unknown": UNKNOWN_ANSWER}
+        names = [name for name in (*BLOCKS, *EXAMPLE) if name in self._blocks]
         try:
-            system, user = ("".join(self._blocks[name](self._template.new_context(values))).strip() for name in BLOCKS)
+            said = {name: "".join(self._blocks[name](self._template.new_context(values))).strip() for name in names}
         except RENDERING_ERRORS:
             self._template.environment.handle_exception()  # raises it again, with the template's own lines in its traceback
-        return Turn("system", system), Turn("user", user)
+        user = Turn("user", said["user"])
+        if EXAMPLE[0] not in said:
+            return Turn("system", said["system"]), user
+        return Turn("system", said["system"]), Turn("user", said[EXAMPLE[0]]), Turn("assistant", said[EXAMPLE[1]]), user
 
 
-def load_template(path: Path | None) -> PromptTemplate:
+def load_template(path: Path | None, shipped: str = SHIPPED) -> PromptTemplate:
     """The template at `path`; the one that comes along where None. Raises: Misconfigured, naming the line and the remedy."""
     if path is None:
-        return _compiled(files("query_api.generation").joinpath(SHIPPED).read_text(encoding="utf-8"), SHIPPED)
+        return _compiled(files("query_api.generation").joinpath(shipped).read_text(encoding="utf-8"), shipped)
     try:
         with path.open("rb") as file:
             raw = file.read(SIZE_MAX + 1)
@@ -99,6 +107,9 @@ def _compiled(source: str, path: Path | str) -> PromptTemplate:
     missing = [name for name in BLOCKS if name not in template.blocks]
     if missing:
         raise _broken(path, f"it has no {{% block {missing[0]} %}}; it needs {' and '.join(BLOCKS)}")
+    halves = [name for name in EXAMPLE if name in template.blocks]
+    if len(halves) == 1:
+        raise _broken(path, f"it has {{% block {halves[0]} %}} alone; an example needs {' and '.join(EXAMPLE)}")
     made = PromptTemplate(hashlib.sha256(source.encode()).hexdigest()[:16], dict(template.blocks), template)
     _try(made, path)
     return made
@@ -111,7 +122,7 @@ def _try(template: PromptTemplate, path: Path | str) -> None:
         turns = template.render(question, [("A title", text) for text in texts], room=1_000)
     except RENDERING_ERRORS as exc:
         raise _broken(path, f"line {_line_of(exc)}: {exc}") from exc
-    user = turns[1].content
+    user = turns[-1].content
     if question not in user or any(text not in user for text in texts):
         raise _broken(path, "its block `user` must show the question and the text of every passage")
 

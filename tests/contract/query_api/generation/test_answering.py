@@ -108,12 +108,15 @@ def test_an_answer_is_streamed_with_its_citations_checked() -> None:
 
 
 def test_a_picture_of_a_model_reaches_nobody() -> None:
-    """A passage that talks the model into one gets a link."""
+    """A passage that talks the model into one gets a link, or a tag that is text."""
 
     async def ask() -> None:
         async with world(says("Tap Freeze [1]!", "[x](https://a.example/?q=1)")) as w:
             draft = await w.answer()
             assert draft.text == "".join(w.emitted) == "Tap Freeze [1]! [x](https://a.example/?q=1)"
+        async with world(says("Tap Freeze [1] <im", "g src=https://a.example/?q=1> <", "b")) as w:
+            draft = await w.answer()
+            assert draft.text == "".join(w.emitted) == "Tap Freeze [1] < img src=https://a.example/?q=1> < b"
 
     run(ask)
 
