@@ -161,7 +161,9 @@ class AnswerCache:
             if entry.created_ms <= now_ms - self._ttl_ms or self._is_barred(entry.bar_key, now_ms):
                 return False
             if not self._slots.fits(entry.vector):
-                return False
+                self._shrink(now_ms)  # what is in its way may be too old
+                if not self._slots.fits(entry.vector):
+                    return False
             self._remove(entry.id)
             self._entries[entry.id] = entry
             self._slots.put(entry.id, entry.vector)
@@ -244,7 +246,10 @@ class _Slots:
         self._matrix[slot] = vector
 
     def drop(self, name: str) -> None:
+        """Once empty it begins anew: with the next vector's dimension, and without the room that a crowd took."""
         self._free.append(self._slot.pop(name))
+        if not self._slot:
+            self._matrix, self._free = None, []
 
     def cosines(self, vector: Vector, names: Sequence[str]) -> NDArray[np.float32]:
         """One figure a name. A vector of another dimension is like none."""

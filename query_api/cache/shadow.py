@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Final, Literal
 
 import numpy as np
@@ -51,7 +52,7 @@ def agrees(entry: Entry, fresh: Draft, similarity: float) -> bool:
 
 
 class Shadows:
-    """Runs the checks on the event loop it is used from.
+    """Runs the checks on the event loops it is used from.
 
     Args:
         share: of the hits. draw: uniform in [0, 1).
@@ -67,12 +68,15 @@ class Shadows:
         self._encode = encode
         self._draw = draw
         self._running: set[asyncio.Task[None]] = set()
+        self._is_closed = False
 
     def consider(self, verdict: Verdict, answer_afresh: Callable[[], Awaitable[Draft]]) -> bool:
         """Check a hit, now and then; whether it is. `answer_afresh` must bring its own deadline."""
         entry, likeness = verdict.entry, verdict.similarity
-        if entry is None or likeness is None or self._draw() >= self._share:
+        if self._is_closed or entry is None or likeness is None or self._draw() >= self._share:
             return False
+        # A loop may end before its check has: it would be under way for ever.
+        self._running = {task for task in self._running if not task.get_loop().is_closed()}
         if len(self._running) >= AT_ONCE:
             self._metrics.shadows.labels("skipped").inc()
             return False
@@ -81,12 +85,12 @@ class Shadows:
         task.add_done_callback(self._ended)
         return True
 
-    async def close(self) -> None:
-        """Give up what runs."""
-        running = list(self._running)
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+    def close(self) -> None:
+        """Give up what runs, and begin nothing more. From any thread, loops running or not; never raises."""
+        self._is_closed = True
+        for task in list(self._running):
+            with suppress(RuntimeError):  # its loop has ended
+                task.get_loop().call_soon_threadsafe(task.cancel)
 
     async def finished(self) -> None:
         """Once what runs now has ended."""

@@ -179,6 +179,7 @@ class ReadPath:
         if self._stores.redis is not None:
             self._share(cache, self._stores.redis, metrics)
         shadows = Shadows(settings.shadow_share, guard, metrics, self._embedder.encode_query, random.random)
+        self._stack.callback(shadows.close)
         return Memory(cache, shadows, metrics.looked_up, metrics.joined.inc)
 
     def _share(self, cache: AnswerCache, link: RedisLink, metrics: CacheMetrics) -> None:

@@ -167,3 +167,19 @@ def test_a_scope_tells_every_part_apart() -> None:
     assert len(scopes) == len(changed) + 1
     again = base | {"indexes": ("b", "a"), "filters": {"y": {"in": ["p"]}, "x": 1}}
     assert scope_of(**again) == scope_of(**base)
+
+
+def test_vectors_of_another_length_keep_out_others_no_longer_than_they_live() -> None:
+    """Another encoder's entries come through Redis; once they have gone, the first of one's own decides."""
+    now = [1_000_000]
+    cache = make_cache(now_ms=lambda: now[0], ttl_s=60.0)
+    cache.remember(lookup(at=vector(1.0, 0.0, 0.0, 0.0)), draft(lookup()))
+    assert cache.remember(lookup(), draft(lookup())) is None
+    now[0] += 60_000
+    assert cache.remember(lookup(), draft(lookup())) is not None
+    assert cache.find(lookup(), lambda _: True).code == "hit"
+    for one in range(200):
+        cache.remember(lookup(f"Question number {one}?"), draft(lookup()))
+    now[0] += 60_000
+    cache.remember(lookup(at=vector(0.0, 1.0)), draft(lookup()))
+    assert len(cache) == 1

@@ -75,3 +75,64 @@ def test_a_share_of_hits_is_checked_and_the_guard_is_told() -> None:
         assert guard.threshold > 0.5
 
     asyncio.run(scene())
+
+
+def shadows_of(metrics: CacheMetrics) -> Shadows:
+    """Every hit is checked."""
+    return Shadows(1.0, ThresholdGuard(0.5, 0.02), metrics, lambda _: vector(), lambda: 0.0)
+
+
+def test_closing_gives_up_what_runs_and_begins_nothing_more() -> None:
+    """From another thread, while the loop runs and after it has ended."""
+
+    async def scene() -> None:
+        shadows, hit = shadows_of(CacheMetrics(CollectorRegistry())), Verdict(remembered("Tap Freeze. [1]"), "hit", 0.9, 0.5)
+        cancelled = asyncio.Event()
+
+        async def endless() -> Draft:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                cancelled.set()
+                raise
+            raise AssertionError
+
+        assert shadows.consider(hit, endless)
+        await asyncio.sleep(0)
+        await asyncio.to_thread(shadows.close)
+        await asyncio.wait_for(cancelled.wait(), 5)
+        assert not shadows.consider(hit, endless)
+        closing.append(shadows)
+
+    closing: list[Shadows] = []
+    asyncio.run(scene())
+    closing[0].close()
+
+
+def test_a_check_whose_loop_has_ended_holds_up_no_other() -> None:
+    """A worker that starts again in this process has a loop of its own."""
+    metrics = CacheMetrics(CollectorRegistry())
+    shadows, hit = shadows_of(metrics), Verdict(remembered("Tap Freeze. [1]"), "hit", 0.9, 0.5)
+
+    async def endless() -> Draft:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def same() -> Draft:
+        return draft(lookup(), "Tap Freeze. [1]")
+
+    async def begun() -> None:
+        assert shadows.consider(hit, endless)
+
+    async def checked() -> None:
+        assert shadows.consider(hit, same)
+        await shadows.finished()
+
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(begun())
+    (task,) = shadows._running
+    loop.close()
+    asyncio.run(checked())
+    shadows.close()
+    assert metrics.shadows.labels("agrees")._value.get() == 1
+    task._log_destroy_pending = False  # type: ignore[attr-defined]  # that it was left is what is tried here
