@@ -76,6 +76,29 @@ buyer purchaser customer | seller vendor merchant
 employer | employee
 landlord | tenant
 lender creditor | borrower debtor
+caller | callee
+insurer | insured
+licensor | licensee
+assignor | assignee
+grantor trustor | grantee trustee
+franchisor | franchisee
+mortgagor | mortgagee
+lessor | lessee
+plaintiff claimant | defendant
+prosecution | defence defense
+trainer | trainee
+interviewer | interviewee
+supplier | customer
+issuer | holder
+owner landlord | occupant
+manager supervisor | subordinate
+winner | loser
+attacker | victim
+author | reader
+speaker | listener
+predator | prey
+ancestor | descendant
+predecessor | successor
 donor | donee
 teacher tutor | student pupil
 parent mother father | child son daughter
@@ -113,7 +136,7 @@ empty | full
 input | output
 read | write
 push | pull
-pull fetch | push
+pull | push | fetch
 commit | rollback revert
 merge | split
 join | leave quit
@@ -146,15 +169,21 @@ summer | winter | spring | autumn fall
 monday | tuesday | wednesday | thursday | friday | saturday | sunday
 january jan | february feb | march | april apr | june jun | july jul | august aug | september sept | october oct | november nov | december dec
 all every each everybody everyone | some any several | none nobody
+most all | some few
 always | never | sometimes | often | rarely seldom
 both | either | neither
 only solely just | also
+single | double | twin | triple | quadruple
+half | quarter | third | whole | fifth
+exact exactly | approx approximately
+morethan | lessthan | minimum | maximum | exact | approx
+am | pm
 many | few
 must shall require | may might | should
 and | or
 visa | mastercard maestro | amex
 iphone ios ipad apple | android samsung google
-windows | linux ubuntu debian | mac macos osx
+windows | linux | ubuntu | debian | fedora | mac macos osx
 chrome | firefox | safari | edge
 http | https | ftp | sftp | ssh
 tcp | udp
@@ -263,6 +292,6 @@ husband | wife
 brother | sister
 son | daughter
 uncle | aunt
-my mine our your | his | her | their
+my mine our | your | his | her | their
 i me we you | he him | she | they
 """

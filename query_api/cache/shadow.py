@@ -17,14 +17,12 @@ from query_api.cache.answers import Verdict
 from query_api.cache.entry import Entry
 from query_api.cache.metrics import CacheMetrics
 from query_api.cache.threshold import ThresholdGuard
-from query_api.cache.wording import conflict_between
+from query_api.cache.wording import facts_differ
 
 AT_ONCE: Final = 1
 """Shadow checks under way: they must not compete with callers for the model."""
 SAME_MEANING: Final = 0.8
 """Cosine from which two texts of a model say the same, unless their numbers or negations differ."""
-FACTS: Final = frozenset({"number", "negation"})
-"""Conflicts of wording that make two answers differ, however alike they are."""
 
 _MARKER = re.compile(r"\s*\[\d+\]")
 _log = structlog.get_logger(__name__)
@@ -48,7 +46,7 @@ def agrees(entry: Entry, fresh: Draft, similarity: float) -> bool:
         return False
     if EXTRACTIVE in (entry.usage.model, fresh.usage.model):
         return _cited(entry) == {(c.index, c.doc_id, c.start, c.end) for c in fresh.citations} and _overlap(remembered, new)
-    return similarity >= SAME_MEANING and conflict_between(remembered, new) not in FACTS
+    return similarity >= SAME_MEANING and not facts_differ(remembered, new)
 
 
 class Shadows:

@@ -1,162 +1,80 @@
 """Whether two questions say the same as far as words tell: what embeddings don't see. Pure.
 
-Embeddings put `upgrade from 2.3` and `downgrade to 2.4` at 0.98, and both are answered from the same passages. So whatever can turn
-a question around is compared word by word: numbers, codes and names, negation, opposites, directions, who is compared with whom,
-what kind of thing is asked, and one word put in another's place. English is known; in other languages numbers, codes and
-names are compared all the same. Prefers to find a difference that is none.
+Embeddings put `upgrade from 2.3` and `downgrade to 2.4` at 0.98, and both are answered from the same passages. So whatever can
+turn a question around is compared word by word: numbers, codes and names, negation, opposites, directions, who does what to
+whom, what kind of thing is asked, mood and tense, and one word put in another's place or added. What differs must be known to
+mean the same, or the questions are two. English is known; in other languages figures, codes and the words themselves.
+
+Time is in proportion to the texts' length, which is bounded.
 """
 
 from __future__ import annotations
 
-import re
-import unicodedata
-from collections.abc import Iterable
-from functools import lru_cache
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from itertools import combinations, pairwise
 from typing import Final, NamedTuple
 
-from query_api.answer.terms import STOP_WORDS, stem
-from query_api.cache.opposites import OPPOSITES
+from query_api.answer.terms import STOP_WORDS
+from query_api.cache.reading import EMPTY, FRAME, LONGEST, STATED, Reading, facts, read, root
+from query_api.cache.synonyms import means
 
-# ruff: noqa: SIM905, E501  (lists of words read best as words, patterns on one line)
-
-REMEMBERED: Final = 4_096
-"""Questions whose reading is kept."""
-
+# ruff: noqa: SIM905  (lists of words read best as words)
 
 IN_PLACE: Final = 3
 """Words that are replaced as one."""
-SLIP_LENGTH: Final = 5
-"""Letters that a word has at least for a one-letter difference to be a slip."""
-
-
-class _Reading(NamedTuple):
-    """A question, taken apart once."""
-
-    words: tuple[str, ...]
-    numbers: tuple[str, ...]
-    codes: frozenset[str]
-    names: frozenset[str]
-    negations: int
-    sides: frozenset[tuple[int, int]]
-    kinds: frozenset[str]
-    content: tuple[str, ...]
-    directions: frozenset[tuple[str, str]]
-
-
-_APOSTROPHE = re.compile(r"[’‘`´]")
-_NOT = re.compile(
-    r"\b(ca|wo|do|does|did|is|are|was|were|has|have|had|could|would|should|must|need|might|sha|ai)n'?t\b|\bcannot\b"
-)
-_CLITIC = re.compile(r"(?<=\w)'(?:s|re|ve|ll|d|m)\b")
-_PHRASES: Final = (
-    (
-        re.compile(
-            r"\b(?:do|does|did) not (?:know|understand|get why|see why)\b|\bnot (?:sure|aware|certain)\b|\bunaware\b|\bno idea\b"
-        ),
-        " wonder ",
-    ),
-    (re.compile(r"\bfail(?:s|ed|ing|ure)?\b"), " not work "),
-    (re.compile(r"\b(?:pay|paid|paying|put|putting) (?:\w+ )?in(?:to)?\b"), " payin "),
-    (re.compile(r"\b(?:tak|pull)(?:e|es|ing) (?:\w+ ){0,2}out\b|\bcash(?:ing)? out\b"), " cashout "),
-    (re.compile(r"\b(?:turn|switch)(?:ed|ing|es)? ((?:\w+ ){0,3}?)on\b"), r" enable \1 "),
-    (re.compile(r"\b(?:turn|switch)(?:ed|ing|es)? ((?:\w+ ){0,3}?)off\b"), r" disable \1 "),
-    (re.compile(r"\broll(?:s|ed|ing)? ((?:\w+ ){0,3}?)back\b"), r" rollback \1 "),
-    (re.compile(r"\b(?:log|sign)(?:ged|ned|ging|ning)?[ -]?(?:in|on)(?:to)?\b"), " login "),
-    (re.compile(r"\b(?:log|sign)(?:ged|ned|ging|ning)?[ -]?(?:out|off)\b"), " logout "),
-    (re.compile(r"\bsign(?:ed|ing)?[ -]?up\b"), " signup "),
-    (re.compile(r"\bset(?:ting)?[ -]?up\b"), " install "),
-    (re.compile(r"\bat least\b|\bno less than\b"), " minimum "),
-    (re.compile(r"\bat most\b|\bno more than\b|\bup to\b"), " maximum "),
-    (re.compile(r"\bhave to\b|\bhas to\b|\bneed(?:s)? to\b"), " must "),
-    (re.compile(r"\b(?:am|is|are|be|being) (?:allowed|permitted|able) to\b"), " can "),
-    (re.compile(r"\bhow come\b|\bwhat(?:'s| is) the reason\b|\bfor what reason\b"), " why "),
-    (re.compile(r"\bat what (?:time|point)\b|\bwhat time\b|\bon what date\b|\bwhat date\b|\bwhich day\b|\bwhat day\b"), " when "),
-    (re.compile(r"\bin (?:which|what) (?:place|country|city|countries)\b|\b(?:which|what) (?:place|location)s?\b"), " where "),
-    (re.compile(r"\bhow many days\b|\bhow much time\b|\bhow many hours\b|\bhow soon\b|\bhow quickly\b"), " how long "),
-    (re.compile(r"\bwhat(?:'s| is| are)? (?:the )?(?:cost|price|fee|charge)s?\b|\bwhat does it cost\b"), " how much "),
-    (re.compile(r"\bwhat(?:'s| is) the (?:way|procedure|process|steps?) (?:to|of|for)\b|\bin what way\b"), " how "),
-)
-_TOKEN = re.compile(
-    r"--?[a-z][\w-]*(?![\w.])|[^\W\d_]+(?:[_./-][^\W_]+)+|\d+(?:[.,:/-]\d+)*[a-z%]*|[$€£¥%]|[^\W_]+(?:'[a-z]+)?|[㐀-鿿぀-ヿ가-힯]"
-)
-_CAMEL = re.compile(r"\b(?:[a-z]+[A-Z]\w*|[A-Z][a-z0-9]+(?:[A-Z][A-Za-z0-9]*)+|\w*_\w+|[A-Z]{2,}[-_]?\d+\w*|[A-Z]+\d\w*)\b")
-_FLAG = re.compile(r"(?<![\w-])--?[a-zA-Z][\w-]*")
-_QUOTED = re.compile(r"`([^`]+)`|\"([^\"]+)\"")
-_ACRONYM = re.compile(r"\b[A-Z]{2,6}\b")
-_NAME = re.compile(r"(?<=[a-z,;:] )[A-Z][a-zà-ÿ]{2,}\b")
-
-_SMALL: Final = (  # fmt: skip
-    "zero one two three four five six seven eight nine ten "
-    "eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen"
-)
-_NUMBERS: Final = (
-    {word: str(n) for n, word in enumerate(_SMALL.split())}
-    | {word: str(10 * n) for n, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), 2)}
-    | {"once": "1", "twice": "2", "thrice": "3", "single": "1", "double": "2", "triple": "3", "half": "0.5", "dozen": "12"}
-    | {"hundred": "100", "thousand": "1000", "million": "1000000", "billion": "1000000000"}
-)
-_PRONOUN_ONE: Final = frozenset(
-    {"which", "this", "that", "the", "another", "no", "any", "a", "new", "old", "other", "every", "each"}
-)
-"""Before `one`, which then is no number."""
-_ORDINALS: Final = {
-    word: f"{n}th" for n, word in enumerate("third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth".split(), 3)
-}
-_UNITS: Final = {
-    unit: name
-    for name, units in {
-        "%": "% percent pct", "$": "$", "€": "€", "£": "£", "¥": "¥",
-        "km": "km kilometre kilometer kms", "mile": "mile miles mi", "m": "metre meter metres meters",
-        "kg": "kg kilo kilos kilogram kilograms", "lb": "lb lbs", "g": "gram grams", "mg": "mg milligram milligrams",
-        "kb": "kb kilobyte kilobytes",
-        "mb": "mb megabyte megabytes", "gb": "gb gigabyte gigabytes", "tb": "tb terabyte terabytes",
-
-        "ms": "ms millisecond milliseconds", "celsius": "celsius", "fahrenheit": "fahrenheit", "l": "litre liter litres liters",
-    }.items()
-    for unit in units.split()
-}  # fmt: skip
-_NEGATIONS: Final = frozenset(
-    "not no non never none nobody nothing nowhere neither nor without unable cannot hardly barely".split()
-)
-_RESTRICTING: Final = frozenset("only solely exclusively except unless alone".split())
+ORDERED: Final = 12
+"""Weighty words whose order is compared pair by pair; more in another order are another question."""
+_RESTRICTING: Final = frozenset("only solely exclusively except unless alone exact approx morethan lessthan".split())
 """What one question says and the other doesn't, they differ by."""
-_KINDS: Final = ("how long", "how much", "how many", "how often", "how far", "how old", "why", "when", "where", "who", "how")
-_SAME_KIND: Final = {"how many": "how much"}
-STATED: Final = "stated"
-"""The kind of what is no question."""
-_ASKED: Final = re.compile(
-    r"\?|^\W*(?:please |hi |hello |and |so )?(?:how|what|which|whose|can|could|do|does|did|is|are|was|were|will|would|should|may|must|has|have|am)\b"
+_COMPARES: Final = frozenset(
+    "than versus vs rather instead compared over prefer replace replaced before after until depend depends".split()
 )
-_PREFIX: Final = re.compile(r"^(un|dis|de|in|im|ir|il|non|mis|re|over|under|pre|post|anti|out|up|down)-?(?=\w{3})")
-_SUFFIXES: Final = (("less", "ful"), ("less", ""), ("free", ""))
-_COMPARES: Final = re.compile(
-    r"\b(than|versus|vs|rather|instead|compared|over|prefer|replace|replaced|before|after|until|depend|depends)\b"
+_CONTRARY: Final = (
+    ("to", "from"), ("for", "from"), ("by", "to"), ("by", "for"), ("before", "after"), ("to", "of"), ("for", "against"),
+    ("until", "since"), ("until", "from"), ("within", "after"), ("during", "after"), ("in", "after"), ("in", "outside"),
+    ("under", "over"),
+)  # fmt: skip
+_PLACELESS: Final = frozenset({root("mean"), root("meaning")})
+"""`What does X mean`, `the meaning of X`: what may stand anywhere."""
+_ASKS: Final = frozenset("how what where when why who which can is are do does".split())
+_ROLES: Final = (
+    ("er", ("ers", "er", "ators", "ator", "ors", "or", "ees", "ee", "ists", "ist")),
+    ("y", ("ies", "ied", "y")),
+    ("al", ("als", "al")),
+    ("ive", ("ively", "ives", "ive")),
 )
-_DIRECTIONS: Final = {
-    "to": "to", "into": "to", "onto": "to", "towards": "to", "from": "from", "off": "from", "by": "by", "for": "for",
-    "with": "with", "than": "than", "before": "before", "after": "after", "of": "of", "instead": "instead", "via": "via",
-}  # fmt: skip
-_EMPTY: Final = frozenset(
-    "how what why when where who which is are was were do does did can could would should will please help tell know want need "
-    "like i me my we our you your it its this that there the a an of to in on at for and or with by from be been being have has had "
-    "am im so just really still also any some get got go going way possible able let hi hello hey thank thanks".split()
-)
+"""Endings that make another word of a stem, not another form of the same: `customs` and `customer`, `police` and `policy`."""
 
 
 def conflict_between(a: str, b: str) -> str:
-    """A code of what contradicts: `number`, `code`, `name`, `negation`, `opposite`, `prefix`, `order`, `direction`, `kind`,
-    `other_word`, `added_word`; empty: nothing does. Symmetric."""
-    return _conflict(_read(a), _read(b))
+    """A code of what contradicts: `number`, `code`, `name`, `negation`, `opposite`, `prefix`, `order`, `direction`, `mood`,
+    `kind`, `other_word`, `added_word`, `too_long`; empty: nothing does. Symmetric."""
+    if a == b:
+        return ""
+    if max(len(a), len(b)) > LONGEST:
+        return "" if a.split() == b.split() else "too_long"
+    first, second = sorted((a, b))  # so that who asked first can make no difference
+    return _conflict(read(first), read(second))
 
 
-def _conflict(one: _Reading, other: _Reading) -> str:
+def facts_differ(a: str, b: str) -> bool:
+    """Whether two answers, of any length, state other figures, or one denies what the other says."""
+    return facts(a) != facts(b)
+
+
+def _conflict(one: Reading, other: Reading) -> str:
     found = ""
     if one.numbers != other.numbers:
         found = "number"
     elif one.codes != other.codes:
         found = "code"
+    elif one.words == other.words:
+        pass
     elif one.negations % 2 != other.negations % 2:
         found = "negation"
+    elif one.squashed == other.squashed:
+        pass
     elif _opposed(one.sides, other.sides):
         found = "opposite"
     elif _turned_by_affix(one, other):
@@ -165,48 +83,33 @@ def _conflict(one: _Reading, other: _Reading) -> str:
         found = "kind"
     elif _names_differ(one, other):
         found = "name"
-    elif _is_reordered(one, other):
-        found = "order"
-    elif _points_elsewhere(one.directions, other.directions):
+    elif _points_elsewhere(one, other):
         found = "direction"
+    elif (set(one.words) ^ set(other.words)) & _RESTRICTING:
+        found = "added_word"
     else:
-        found = _replaced(one, other)
+        found = _said_otherwise(one, other)
     return found
 
 
 def _opposed(one: frozenset[tuple[int, int]], other: frozenset[tuple[int, int]]) -> bool:
     """Whether a set of opposites has one side only here and another only there."""
-    groups = {group for group, _ in one} & {group for group, _ in other}
-    for group in groups:
-        mine = {side for g, side in one if g == group}
-        theirs = {side for g, side in other if g == group}
-        if mine != theirs and (mine - theirs) and (theirs - mine):
-            return True
-    return False
+    here, there = {group for group, _ in one - other}, {group for group, _ in other - one}
+    return bool(here & there)
 
 
-def _turned_by_affix(one: _Reading, other: _Reading) -> bool:
+def _turned_by_affix(one: Reading, other: Reading) -> bool:
     """`lock` here and `unlock` there, `taxable` and `non-taxable`, `harmful` and `harmless`, `prepaid` and `postpaid`."""
-    only_one = set(one.words) - set(other.words)
-    only_other = set(other.words) - set(one.words)
-    return any(_is_turned(a, b) or _is_turned(b, a) for a in only_one for b in only_other)
-
-
-@lru_cache(maxsize=65_536)
-def _is_turned(a: str, b: str) -> bool:
-    match = _PREFIX.match(a)
-    if match is not None:
-        bare = stem(a[match.end() :])
-        its = _PREFIX.match(b)
-        turned = b[its.end() :] if its is not None else b
-        if bare == stem(b) or (its is not None and its.group(1) != match.group(1) and bare == stem(turned)):
-            return True
-    for ending, opposite in _SUFFIXES:
-        if a.endswith(ending) and len(a) - len(ending) > 2:  # noqa: PLR2004
-            base = a.removesuffix(ending).rstrip("-")
-            if b in {base + opposite, base} or stem(b) == stem(base):
-                return True
-    return False
+    shared = set(one.words) & set(other.words)
+    here: dict[str, set[str]] = defaultdict(set)
+    for form in one.forms:
+        if form.word not in shared:
+            here[form.bare].add(form.affix)
+    return any(
+        form.word not in shared and here.get(form.bare, set()) - {form.affix}
+        for form in other.forms
+        if here.get(form.bare) and not (form.affix == "" and here[form.bare] == {""})
+    )
 
 
 def _kinds_differ(one: frozenset[str], other: frozenset[str]) -> bool:
@@ -216,211 +119,210 @@ def _kinds_differ(one: frozenset[str], other: frozenset[str]) -> bool:
     return one != other
 
 
-def _names_differ(one: _Reading, other: _Reading) -> bool:
+def _names_differ(one: Reading, other: Reading) -> bool:
     """A name in mid-sentence that the other doesn't hold, however it is written."""
-    mine, theirs = {stem(word) for word in one.words}, {stem(word) for word in other.words}
-    return any(stem(name) not in theirs for name in one.names) or any(stem(name) not in mine for name in other.names)
+    mine, theirs = {root(word) for word in one.words}, {root(word) for word in other.words}
+    return any(root(name) not in theirs for name in one.names) or any(root(name) not in mine for name in other.names)
 
 
-def _is_reordered(one: _Reading, other: _Reading) -> bool:
-    """The same weighty words in another order, where order tells: `X before Y`, `X faster than Y`, `A to B`."""
-    shared = set(one.content) & set(other.content)
-    mine = [word for word in one.content if word in shared]
-    theirs = [word for word in other.content if word in shared]
-    if mine == theirs or len(shared) < 2:  # noqa: PLR2004
-        return False
-    # The very same words, moved: nothing is said in other words, so the moving is the difference.
-    if sorted(one.words) == sorted(other.words):
-        return True
-    return any(_COMPARES.search(" ".join(reading.words)) for reading in (one, other))
-
-
-def _points_elsewhere(one: frozenset[tuple[str, str]], other: frozenset[tuple[str, str]]) -> bool:
+def _points_elsewhere(one: Reading, other: Reading) -> bool:
     """`from the card` here and `to the card` there."""
-    mine = {word: {p for p, w in one if w == word} for _, word in one}
-    theirs = {word: {p for p, w in other if w == word} for _, word in other}
-    pairs = (("to", "from"), ("for", "from"), ("by", "to"), ("by", "for"), ("before", "after"), ("to", "of"))
-    for word in mine.keys() & theirs.keys():
-        for a, b in pairs:
-            if (a in mine[word] and b in theirs[word] and a not in theirs[word]) or (
-                b in mine[word] and a in theirs[word] and b not in theirs[word]
-            ):
+    for word in one.ways.keys() & other.ways.keys():
+        mine, theirs = one.ways[word], other.ways[word]
+        for a, b in _CONTRARY:
+            here = (a in mine and b in theirs and a not in theirs) or (b in mine and a in theirs and b not in theirs)
+            if here:
                 return True
     return False
 
 
-def _replaced(one: _Reading, other: _Reading) -> str:
-    """One weighty word in another's place, all others being the same: unless the two are known to mean the same or one is a slip."""
-    if (set(one.words) ^ set(other.words)) & _RESTRICTING:
-        return "added_word"
-    mine, theirs = _missing(one, other), _missing(other, one)
-    if not mine and not theirs:
-        return ""
-    is_single = len(mine) == len(theirs) == 1 and len(one.content) > 1
-    if mine and theirs and (is_single or _is_in_place(one.words, other.words)):
-        return "" if len(mine) == len(theirs) and all(map(_means, mine, theirs)) else "other_word"
-    if abs(len(mine) - len(theirs)) == 1 and not (mine and theirs) and _is_one_inserted(one.words, other.words):
-        return "added_word"
-    return ""
+def _said_otherwise(one: Reading, other: Reading) -> str:
+    """What is left when nothing contradicts outright: words that only one of the two holds, and the order of the others."""
+    alike = _alike(_missing(one, other), _missing(other, one))
+    mine, theirs = alike.mine, alike.theirs
+    if (one.is_foreign or other.is_foreign) and (mine or theirs or _characters(one) != _characters(other)):
+        return "other_word" if mine and theirs else "added_word"
+    if not (mine and theirs):
+        mine, theirs = ([word for word in words if word not in FRAME] for words in (mine, theirs))
+    if mine or theirs:
+        return _reordered_by_comparison(one, other) or _replaced(one, other, mine, theirs)
+    return _turned_round(one, other, alike.same)
 
 
-def _missing(one: _Reading, other: _Reading) -> list[str]:
+def _missing(one: Reading, other: Reading) -> list[str]:
     """Weighty words of one, figures left out, that the other doesn't hold in any form."""
     theirs = set(other.content)
-    weighty = (word for word in dict.fromkeys(one.words) if stem(word) in one.content and stem(word) not in theirs)
-    return [word for word in weighty if not word[0].isdigit() and word not in _NUMBERS]
+    return [word for word in one.weighty if root(word) not in theirs]
 
 
-def _is_in_place(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
-    """Whether a few words stand where a few others stand, all before and after being the same."""
+class _Alike(NamedTuple):
+    """Words of either question that the other says in no other word, and the roots of those that it does."""
+
+    mine: list[str]
+    theirs: list[str]
+    same: dict[str, str]
+
+
+def _alike(mine: list[str], theirs: list[str]) -> _Alike:
+    """Of more than `ORDERED` words on a side none is looked for among the other's."""
+    if max(len(mine), len(theirs)) > ORDERED:
+        return _Alike(mine, theirs, {})
+    left, unmatched, same = list(theirs), [], {}
+    for word in mine:
+        found = next((at for at, its in enumerate(left) if means(word, its)), None)
+        if found is None:
+            unmatched.append(word)
+        else:
+            same[root(word)] = root(left.pop(found))
+    return _Alike(unmatched, left, same)
+
+
+def _characters(reading: Reading) -> Counter[str]:
+    """Of scripts written without spaces, in which a word that stands there once more is told by nothing else."""
+    return Counter(word for word in reading.words if len(word) == 1 and not word.isascii())
+
+
+def _reordered_by_comparison(one: Reading, other: Reading) -> str:
+    """`X before Y`, `X faster than Y`: the weighty words that are shared, in another order."""
+    shared = set(one.content) & set(other.content)
+    if [word for word in one.content if word in shared] == [word for word in other.content if word in shared]:
+        return ""
+    return "order" if _compares(one) or _compares(other) else ""
+
+
+def _compares(reading: Reading) -> bool:
+    return not _COMPARES.isdisjoint(reading.words)
+
+
+def _replaced(one: Reading, other: Reading, mine: Sequence[str], theirs: Sequence[str]) -> str:
+    """A word or a few in others' place, or added, with no other difference that would show that all is said in other words."""
+    if not (mine and theirs):
+        return "added_word"
+    head, tail = _around(one.words, other.words)
+    middle = max(len(one.words), len(other.words)) - head - tail
+    is_single = len(mine) == len(theirs) == 1
+    is_in_place = head + tail > 0 and middle <= IN_PLACE
+    return "other_word" if is_single or is_in_place or _is_same_frame(one.words, other.words) else ""
+
+
+def _around(one: Sequence[str], other: Sequence[str]) -> tuple[int, int]:
+    """How many words are the same before and after what differs; forms of one word are the same."""
     least = min(len(one), len(other))
-    head = next((n for n in range(least) if one[n] != other[n]), least)
-    tail = next((n for n in range(least - head) if one[-1 - n] != other[-1 - n]), least - head)
-    return head + tail > 0 and max(len(one), len(other)) - head - tail <= IN_PLACE
+    head = next((n for n in range(least) if root(one[n]) != root(other[n])), least)
+    tail = next((n for n in range(least - head) if root(one[-1 - n]) != root(other[-1 - n])), least - head)
+    return head, tail
 
 
-def _is_one_inserted(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
-    """Whether the longer question is the shorter one with one word more, nothing else changed."""
-    short, long = sorted((one, other), key=len)
-    return len(long) == len(short) + 1 and any(long[:place] + long[place + 1 :] == short for place in range(len(long)))
-
-
-@lru_cache(maxsize=65_536)
-def _means(a: str, b: str) -> bool:
-    """Whether two words stand on the same side of a pair of opposites, or one is a slip of the other's pen."""
-    if _sides(a) & _sides(b):
-        return True
-    length = min(len(a), len(b))
-    return length >= SLIP_LENGTH and a[0] == b[0] and a.isalpha() and b.isalpha() and _is_slip(a, b)
-
-
-def _is_slip(a: str, b: str) -> bool:
-    """One letter more, less, other, or two letters swapped."""
-    if len(a) > len(b):
-        a, b = b, a
-    if len(b) - len(a) > 1:
+def _is_same_frame(one: Sequence[str], other: Sequence[str]) -> bool:
+    """Word for word the same, but for weighty words: `which cakes need eggs`, `which breads need flour`."""
+    if len(one) != len(other):
         return False
-    head = next((n for n, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), len(a))
-    if len(a) < len(b):
-        return a[head:] == b[head + 1 :]
-    return a[head + 1 :] == b[head + 1 :] or (a[head : head + 2] == b[head : head + 2][::-1] and a[head + 2 :] == b[head + 2 :])
+    return all(a == b or (_is_weighty(a) and _is_weighty(b)) for a, b in zip(one, other, strict=True))
 
 
-@lru_cache(maxsize=REMEMBERED)
-def _read(text: str) -> _Reading:
-    written = _APOSTROPHE.sub("'", unicodedata.normalize("NFKC", text))
-    codes = _codes(written)
-    names = frozenset(found.casefold() for found in _NAME.findall(written)) - _EMPTY
-    folded = _NOT.sub(lambda m: f"{_verb(m.group(1))} not", written.casefold())
-    for phrase, word in _PHRASES:
-        folded = phrase.sub(word, folded)
-    words = tuple(_CLITIC.sub("", folded) and _TOKEN.findall(_CLITIC.sub("", folded)))
-    plain = [word for word in words if not word[0].isdigit()]
-    return _Reading(
-        words=words,
-        numbers=_numbers(words),
-        codes=codes,
-        names=names,
-        negations=sum(word in _NEGATIONS for word in words),
-        sides=frozenset(side for word in plain for side in _sides(word)),
-        kinds=_kinds(folded),
-        content=tuple(dict.fromkeys(stem(word) for word in words if word not in _EMPTY and word not in STOP_WORDS)),
-        directions=frozenset(_directions(words)),
+def _is_weighty(word: str) -> bool:
+    return word not in EMPTY and word not in STOP_WORDS
+
+
+def _turned_round(one: Reading, other: Reading, same: Mapping[str, str]) -> str:
+    """The same weighty words: then what stands around them, and their order, must be the same or be known to say the same."""
+    swaps_voice = one.is_passive != other.is_passive
+    inverted = _inverted(one, other, same)
+    bearing = one.bearing ^ other.bearing
+    if swaps_voice:
+        bearing -= {"by"}
+    if all(any("to" in ways for ways in reading.ways.values()) for reading in (one, other)):
+        bearing -= {"from"}  # `JSON to XML` and `from JSON to XML`
+    found = ""
+    if bearing:
+        found = "direction"
+    elif one.scoped != other.scoped:
+        found = "order"
+    elif _moods_differ(one, other):
+        found = "mood"
+    elif inverted is None or ("who" in one.kinds and {one.acts, other.acts} == {"subject", "object"}):
+        found = "order"
+    elif swaps_voice and not _compares(one) and not _compares(other):
+        # In `A pays B` and `B is paid by A` the two change places; in `B is paid by A` and `B pays A` they don't.
+        found = "order" if not inverted and (one.by or other.by or "who" in one.kinds) else ""
+    elif any(not _is_free(a, b, one, other) for a, b in inverted):
+        found = "order"
+    elif _is_another_form(one.words, other.words):
+        found = "other_word"
+    return found
+
+
+def _inverted(one: Reading, other: Reading, same: Mapping[str, str]) -> list[tuple[str, str]] | None:
+    """Pairs of shared weighty roots that stand in the one order here and in the other there; None: too many to say.
+
+    Args:
+        same: of a root of one, the root of other that says the same.
+    """
+    place = {word: at for at, word in enumerate(other.content) if word not in _PLACELESS}
+    shared = [word for word in one.content if same.get(word, word) in place]
+    places = [place[same.get(word, word)] for word in shared]
+    if all(a < b for a, b in pairwise(places)):
+        return []
+    if len(shared) > ORDERED:
+        return None
+    return [(a, b) for (a, at), (b, behind) in combinations(zip(shared, places, strict=True), 2) if at > behind]
+
+
+def _is_free(a: str, b: str, one: Reading, other: Reading) -> bool:
+    """Whether the two may change places: `to London from Paris`, `fee for a transfer` and `transfer fee`, `Python: how …`."""
+    return any(_keeps_way(word, one, other) or _is_topic(word, one) or _is_topic(word, other) for word in (a, b)) or _is_compound(
+        a, b, one, other
     )
 
 
-def _verb(auxiliary: str | None) -> str:
-    return {"ca": "can", "wo": "will", "sha": "shall", None: "can", "ai": "is"}.get(auxiliary, auxiliary or "can")
+def _keeps_way(word: str, one: Reading, other: Reading) -> bool:
+    """The same preposition leads to it in both."""
+    ways = one.ways.get(word, frozenset()) & other.ways.get(word, frozenset())
+    return bool(ways - {"than", "of", "by"})
 
 
-def _codes(written: str) -> frozenset[str]:
-    """What is written to be taken literally: flags, identifiers, quoted or in code; acronyms unless all is in capitals."""
-    quoted = {part for pair in _QUOTED.findall(written) for part in pair if part}
-    found = {*_CAMEL.findall(written), *(flag for flag in _FLAG.findall(written)), *quoted}
-    return frozenset(code.strip("-") if code.startswith("-") else code for code in found)
+def _is_topic(word: str, reading: Reading) -> bool:
+    """Put before the question: `Python, how do I …`."""
+    return len(reading.words) > 1 and root(reading.words[0]) == word and reading.words[1] in _ASKS
 
 
-def _numbers(words: tuple[str, ...]) -> tuple[str, ...]:
-    """Every figure with its unit, in order; words for numbers count."""
-    found: list[str] = []
-    for place, word in enumerate(words):
-        before = words[place - 1] if place else ""
-        if word[0].isdigit():
-            found.append(_figure(word))
-        elif word in _ORDINALS:
-            found.append(_ORDINALS[word])
-        elif word in _NUMBERS and not (word in {"one", "single", "double", "half"} and (word != "one" or before in _PRONOUN_ONE)):
-            if word == "one" and place + 1 < len(words) and words[place + 1] in {"of", "i", "that", "and"}:
-                continue
-            found.append(_NUMBERS[word])
-        elif word in _UNITS:
-            found.append(_UNITS[word])
-    return tuple(found)
+def _is_compound(a: str, b: str, one: Reading, other: Reading) -> bool:
+    """Side by side in one of them (`transfer fee`), and led to in the other (`fee for a transfer`)."""
+    if _compares(one) or _compares(other):
+        return False
+    for joined, spread in ((one, other), (other, one)):
+        roots = [root(word) for word in joined.words]
+        for first, second in ((a, b), (b, a)):
+            is_side_by_side = any(roots[at : at + 2] == [first, second] for at in range(len(roots) - 1))
+            if is_side_by_side and spread.ways.get(first, frozenset()) & {"of", "for", "in", "from", "with"}:
+                return True
+            # `error 404` and `the 404 error`: a figure may stand on either side.
+            if is_side_by_side and (first[0].isdecimal() or second[0].isdecimal()):
+                return True
+    return False
 
 
-def _figure(word: str) -> str:
-    """`1,000` is `1000`; `10kg` keeps its unit; `2.30` is not `2.3`."""
-    return re.sub(r"(?<=\d),(?=\d{3}\b)", "", word)
+def _moods_differ(one: Reading, other: Reading) -> bool:
+    """`can` is not `must`, `did` not `will`. `How do I`, `how can I` and `how should I` are one; so are `does` and `will`."""
+    tenses = {one.tense, other.tense}
+    if tenses in ({"past", "future"}, {"perfect", "future"}):
+        return True
+    if tenses == {"past", "present"} and "why" not in one.kinds and not (one.is_passive and "who" in one.kinds):
+        return True
+    differing = one.moods ^ other.moods
+    if one.is_yes_or_no and other.is_yes_or_no:
+        return bool(differing & {"must", "should"})
+    return differing == {"must", "may"}
 
 
-def _kinds(folded: str) -> frozenset[str]:
-    """What is asked for. `how` as such says little: `how do I` and `can I` are answered alike."""
-    text = f" {re.sub(r'[^a-z]+', ' ', folded)} "
-    found: set[str] = set()
-    for kind in _KINDS:
-        if f" {kind} " in text:
-            found.add(_SAME_KIND.get(kind, kind))
-            text = text.replace(f" {kind} ", " ")
-    if " when " in f" {text} " or "when" in found:
-        # `when I pay, why …` is a condition, not a question.
-        is_asked = re.search(
-            r"\bwhen\s+(?:will|does|do|is|are|can|should|did|would|was|were|has|have|shall|must|could)\b", folded
-        )
-        if not is_asked:
-            found.discard("when")
-    if "where" in found and not re.search(
-        r"\bwhere(?:'s)? ?(?:will|does|do|is|are|can|should|did|would|was|were|has|have|could|to|in|$)", folded
-    ):
-        found.discard("where")
-    if "who" in found and re.search(r"\w+ who\b", folded) and not folded.lstrip().startswith("who"):
-        found.discard("who")
-    found.discard("how")
-    if not found and not _ASKED.search(folded):
-        found.add(STATED)
-    return frozenset(found)
+def _is_another_form(one: Sequence[str], other: Sequence[str]) -> bool:
+    """Word by word the same stems, but a word that is another one: `customs` and `customer`."""
+    if len(one) != len(other):
+        return False
+    pairs = [(a, b) for a, b in zip(one, other, strict=True) if a != b]
+    return any(root(a) == root(b) and _role(a) != _role(b) and not means(a, b) for a, b in pairs)
 
 
-def _directions(words: tuple[str, ...]) -> Iterable[tuple[str, str]]:
-    """Which preposition leads to which weighty word."""
-    for place, word in enumerate(words):
-        way = _DIRECTIONS.get(word)
-        if way is None:
-            continue
-        for following in words[place + 1 : place + 5]:
-            if following in _DIRECTIONS:
-                break
-            if following not in _EMPTY:
-                yield way, stem(following)
-                break
-
-
-def _table() -> dict[str, frozenset[tuple[int, int]]]:
-    """A stem that is a word of its own right (`https`, `http`) is left to that word."""
-    exact: dict[str, set[tuple[int, int]]] = {}
-    for group, line in enumerate(OPPOSITES.strip().splitlines()):
-        for side, words in enumerate(line.split("|")):
-            for word in words.split():
-                exact.setdefault(word, set()).add((group, side))
-    found = {word: set(sides) for word, sides in exact.items()}
-    for word, sides in exact.items():
-        if stem(word) not in exact:
-            found.setdefault(stem(word), set()).update(sides)
-    return {word: frozenset(sides) for word, sides in found.items()}
-
-
-_SIDES: Final = _table()
-
-
-def _sides(word: str) -> frozenset[tuple[int, int]]:
-    """Where a word stands among opposites, as it is written or reduced; a stem never overrules the word itself."""
-    return _SIDES.get(word) or _SIDES.get(stem(word)) or frozenset()
+def _role(word: str) -> str:
+    bare = word[:-1] if word.endswith(("ays", "eys", "oys")) else word
+    return next((role for role, endings in _ROLES if bare.endswith(endings)), "")
