@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from connectors.embedding import Embedder, create_embedder
-from connectors.keyword.port import KeywordPassage
+from connectors.keyword.surroundings import passages_of
 from connectors.keyword.tantivy_index import TantivyIndex
 from flows.chunking import Chunker, ChunkLimits
 from query_api.answer import Passage, assess
@@ -74,8 +74,8 @@ class Corpus:
             self._by_doc[piece.doc_id].append(row)
         self._keyword = TantivyIndex(folder).open()
         for doc_id, rows in self._by_doc.items():
-            passages = [KeywordPassage(str(row), pieces[row].text, pieces[row].title) for row in rows]
-            self._keyword.replace(DocKey(INDEX, doc_id), passages)
+            texts = [(str(row), pieces[row].text) for row in rows]
+            self._keyword.replace(DocKey(INDEX, doc_id), passages_of(pieces[rows[0]].title, texts))
         self._keyword.commit()
 
     def passages(self, question: Question, removed: frozenset[str] = frozenset()) -> list[Passage]:

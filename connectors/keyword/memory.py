@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from connectors.keyword.analysis import TITLE_BOOST, indexed_text, query_terms, terms_of
+from connectors.keyword.analysis import CONTEXT_BOOST, TITLE_BOOST, indexed_text, query_terms, terms_of
 from connectors.keyword.port import KeywordHit, KeywordPassage
 from schemas.index import DocKey
 
@@ -58,6 +58,7 @@ class MemoryKeywordIndex:
         self._rows: dict[DocKey, list[_Row]] = {}
         self._text = _Field()
         self._title = _Field()
+        self._context = _Field()
 
     @property
     def is_fresh(self) -> bool:
@@ -96,21 +97,21 @@ class MemoryKeywordIndex:
 
     def _put(self, key: DocKey, passages: Sequence[KeywordPassage]) -> None:
         for row in self._rows.pop(key, ()):
-            self._text.discard(row)
-            self._title.discard(row)
+            for each in (self._text, self._title, self._context):
+                each.discard(row)
         for passage in passages:
             row = _Row(key, passage.row_id)
             self._text.add(row, terms_of(indexed_text(passage.title, passage.text)))
             self._title.add(row, terms_of(passage.title))
+            self._context.add(row, terms_of(passage.surroundings))
             self._rows.setdefault(key, []).append(row)
 
     def _scored(self, query: str) -> list[KeywordHit]:
         totals: dict[_Row, float] = {}
         for term in query_terms(query, lambda term: len(self._text.postings.get(term, ()))):
-            for row, score in self._text.scores(term):
-                totals[row] = totals.get(row, 0.0) + score
-            for row, score in self._title.scores(term):
-                totals[row] = totals.get(row, 0.0) + TITLE_BOOST * score
+            for each, boost in ((self._text, 1.0), (self._title, TITLE_BOOST), (self._context, CONTEXT_BOOST)):
+                for row, score in each.scores(term):
+                    totals[row] = totals.get(row, 0.0) + boost * score
         return [KeywordHit(row.row_id, row.key, score) for row, score in totals.items()]
 
 

@@ -9,11 +9,21 @@ from schemas.index import DocKey
 
 
 class KeywordPassage(NamedTuple):
-    """A passage to be found, under the title of its document."""
+    """A passage to be found, under the title of its document.
+
+    Attributes:
+        context: the text that it stands in, its own included: a passage lacks the words that its neighbours say. Empty: it stands
+            alone, so its own.
+    """
 
     row_id: str
     text: str
     title: str = ""
+    context: str = ""
+
+    @property
+    def surroundings(self) -> str:
+        return self.context or self.text
 
 
 class KeywordHit(NamedTuple):

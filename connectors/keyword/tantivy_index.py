@@ -13,6 +13,7 @@ from tantivy import Document, Index, IndexWriter, Occur, Query, Schema, SchemaBu
 
 from connectors.keyword.analysis import (
     ANALYSIS,
+    CONTEXT_BOOST,
     TITLE_BOOST,
     analyzer,
     encodable,
@@ -33,6 +34,7 @@ _STAMP_FILE: Final = "stamp.txt"
 _FILES: Final = "tantivy"
 _TEXT: Final = "text"
 _TITLE: Final = "title"
+_CONTEXT: Final = "context"
 _KEY: Final = "key"
 _INDEX: Final = "index"
 _ROW: Final = "row"
@@ -45,6 +47,7 @@ def _schema() -> Schema:
     # No positions: nothing asks for phrases, and they would double the index.
     builder.add_text_field(_TEXT, tokenizer_name="passages", index_option="freq")
     builder.add_text_field(_TITLE, tokenizer_name="passages", index_option="freq")
+    builder.add_text_field(_CONTEXT, tokenizer_name="passages", index_option="freq")
     builder.add_text_field(_KEY, stored=True, tokenizer_name="raw", index_option="basic")
     builder.add_text_field(_INDEX, tokenizer_name="raw", index_option="basic")
     builder.add_text_field(_ROW, stored=True, tokenizer_name="raw", index_option="basic")
@@ -102,6 +105,7 @@ class TantivyIndex:
                 document.add_text(_TEXT, indexed_text(passage.title, passage.text))
                 if passage.title:
                     document.add_text(_TITLE, prepared(passage.title))
+                document.add_text(_CONTEXT, prepared(passage.surroundings))
                 document.add_text(_KEY, name)
                 document.add_text(_INDEX, key.index)
                 document.add_text(_ROW, passage.row_id)
@@ -147,8 +151,9 @@ class TantivyIndex:
         clauses: list[tuple[Occur, Query]] = []
         for term in terms:
             clauses.append((Occur.Should, Query.term_query(self._schema, _TEXT, term, "freq")))
-            in_title = Query.term_query(self._schema, _TITLE, term, "freq")
-            clauses.append((Occur.Should, Query.boost_query(in_title, TITLE_BOOST)))
+            for field, boost in ((_TITLE, TITLE_BOOST), (_CONTEXT, CONTEXT_BOOST)):
+                in_field = Query.term_query(self._schema, field, term, "freq")
+                clauses.append((Occur.Should, Query.boost_query(in_field, boost)))
         words = Query.boolean_query(clauses)
         if within is None:
             return words

@@ -8,7 +8,8 @@ from typing import Final
 
 import structlog
 
-from connectors.keyword.port import KeywordIndex, KeywordPassage
+from connectors.keyword.port import KeywordIndex
+from connectors.keyword.surroundings import passages_of
 from query_api.view.store import Dirty, ManifestStore
 
 FEED_AT_ONCE: Final = 1_000
@@ -55,9 +56,8 @@ class KeywordFeed:
                 if document is None:
                     self._index.remove(item.key)
                 else:
-                    title = document.entry.title
-                    rows = enumerate(document.chunks)
-                    self._index.replace(item.key, [KeywordPassage(span.row_id, document.passage(n), title) for n, span in rows])
+                    rows = [(span.row_id, document.passage(n)) for n, span in enumerate(document.chunks)]
+                    self._index.replace(item.key, passages_of(document.entry.title, rows))
                 self._fed[str(item.key)] = item
         return True
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from connectors.keyword.memory import MemoryKeywordIndex
 from connectors.keyword.port import KeywordIndex, KeywordPassage
+from connectors.keyword.surroundings import passages_of
 from connectors.keyword.tantivy_index import TantivyIndex
 from schemas.index import DocKey
 
@@ -62,6 +63,35 @@ def test_title_counts(index: KeywordIndex) -> None:
     index.commit()
     assert rows(index, "debit card") == ["a1"]
     assert rows(index, "order a debit card")[0] == "a1"
+
+
+def test_the_words_around_a_passage_count(index: KeywordIndex) -> None:
+    """Between equal texts the one whose document says the other word wins; its own word counts more than a neighbour's."""
+    index.replace(A, passages_of("", [("a1", "The fee is two euros."), ("a2", "Cash machines abroad are meant.")]))
+    index.replace(B, passages_of("", [("b1", "The fee is two euros."), ("b2", "Letters at home are meant.")]))
+    index.commit()
+    ranked = rows(index, "fee abroad")
+    assert ranked.index("a1") < ranked.index("b1")
+    assert rows(index, "abroad") == ["a2", "a1"]
+
+
+def test_an_edited_passage_takes_its_words_from_its_neighbours_too(index: KeywordIndex) -> None:
+    """After a revision nothing is found by what no passage says any more."""
+    index.replace(A, passages_of("", [("a1", "Fees"), ("a2", "abroad")]))
+    index.commit()
+    index.replace(A, passages_of("", [("a1", "Fees"), ("a3", "at home")]))
+    index.commit()
+    assert rows(index, "abroad") == []
+    assert set(rows(index, "home")) == {"a1", "a3"}
+
+
+def test_a_passage_that_stands_alone_is_its_own_context(index: KeywordIndex) -> None:
+    """Named or not, it scores the same."""
+    index.replace(A, [KeywordPassage("a1", "fees abroad")])
+    index.replace(B, [KeywordPassage("b1", "fees abroad", "", "fees abroad")])
+    index.commit()
+    [first, second] = index.search("abroad", 5)
+    assert first.score == pytest.approx(second.score)
 
 
 def test_nothing_shows_before_the_commit(index: KeywordIndex) -> None:

@@ -133,6 +133,16 @@ def test_it_follows(log: MemoryLog, started: StartView) -> None:
     wait_until(lambda: texts(view, A) == [None] and not found(view, "second"), within_s=WITHIN_S, what="the delete")
 
 
+def test_an_edit_of_a_passage_reaches_its_neighbours(log: MemoryLog, started: StartView) -> None:
+    """A passage is found by the words around it: those of the current revision, never by what was edited away."""
+    view, writer = ready(started()), Writer(0)
+    publish(log, writer.upsert(A, 1, "monthly fees\ncharged abroad"))
+    wait_until(lambda: len(view.keyword.search("abroad", 10)) == 2, within_s=WITHIN_S, what="both passages")
+    publish(log, writer.upsert(A, 2, "monthly fees\nwaived forever"))
+    wait_until(lambda: len(view.keyword.search("waived", 10)) == 2, within_s=WITHIN_S, what="both passages, edited")
+    assert view.keyword.search("abroad", 10) == []
+
+
 def test_not_ready_says_what_it_waits_for(log: MemoryLog, started: StartView) -> None:
     """While Kafka is away at the start there is no view, and it says so; then there is."""
     log.is_away = True
