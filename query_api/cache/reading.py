@@ -37,7 +37,8 @@ class Reading(NamedTuple):
     Attributes:
         content: stems of the words that carry meaning, each once, in order. weighty: those words themselves, figures left out.
         ways: of a stem, the prepositions that lead to it. bearing: function words that turn a question without being content.
-        scoped: `only` with what it stands before. by: somebody acts, named with `by`. acts: `subject` (`who do I owe`), `object` (`who owes me`). is_foreign: hardly a word is an English
+        scoped: `only` with what it stands before. by: somebody acts, named with `by`. acts: `subject` (`who do I owe`), `object` (`who owes me`).
+        persons: `I`, `you` and others, in the order in which they are spoken of. is_foreign: hardly a word is an English
             function word, so that of synonyms and turns nothing is known.
     """
 
@@ -60,6 +61,7 @@ class Reading(NamedTuple):
     is_passive: bool
     by: bool
     acts: str
+    persons: tuple[str, ...]
     is_foreign: bool
 
     @property
@@ -89,6 +91,7 @@ _PHRASES: Final[tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str
         (r"\b(?:do|does|did) not (?:know|understand|get why|see why)\b|\bnot (?:sure|aware|certain)\b|\bunaware\b|\bno idea\b", " wonder "),
         (r"\b(\d+(?:[:.]\d\d)?) ?([ap])\.? ?m\b\.?", r" \1 \2m "),
         (r"\b(what|where|how|who|when|why)'?s\b", r"\1 is"),
+        (r"\b(what|where|how|who|when|why) exactly\b", r"\1"),
         (r"\bunable to\b", " not able to "),
         (r"\b(\w+) (?:per|each|every) day\b|\b(\w+) (?:per|each|every) (week|month|year|hour|night)\b", _periodic),
         (r"\bfail(?:s|ed|ing|ure)?\b", " not work "),
@@ -271,13 +274,16 @@ _BEARING: Final = {
     "again": "again", "per": "per", "while": "while", "whether": "", "because": "because", "too": "", "except": "except",
 }  # fmt: skip
 """Function words that make another question of the same weighty words; what is alike has one name."""
-_SCOPING: Final = frozenset({"only", "solely", "just", "exclusively", "even"})
+_SCOPING: Final = frozenset({"only", "solely", "exclusively", "even"})
 _PAST: Final = frozenset({"did", "was", "were", "had"})
 _PRESENT: Final = frozenset({"do", "does", "is", "are", "am"})
 _FUTURE: Final = frozenset({"will", "shall"})
 _MOODS: Final = {"must": "must", "shall": "must", "should": "should", "may": "may", "can": "may", "could": "may", "might": "may"}
 _SUBJECTS: Final = frozenset({"i", "we", "he", "she", "they"})
 _OBJECTS: Final = frozenset({"me", "us", "him", "them"})
+_PERSONS: Final = {
+    "i": "i", "me": "i", "we": "we", "us": "we", "you": "you", "he": "he", "him": "he", "she": "she", "they": "they", "them": "they",
+}  # fmt: skip
 _HELPING: Final = _PAST | _PRESENT | _FUTURE | _MOODS.keys()
 _BE: Final = frozenset({"is", "are", "was", "were", "be", "been", "being", "am", "get", "gets", "got"})
 _PARTICIPLES: Final = frozenset(
@@ -322,6 +328,7 @@ def read(text: str) -> Reading:
         and (words[0] in _PAST | _PRESENT | _FUTURE or words[0] in _MOODS or words[0] in {"has", "have"}),
         is_passive=is_passive,
         acts=_acts(words),
+        persons=tuple(dict.fromkeys(_PERSONS[word] for word in words if word in _PERSONS)),
         by=is_passive and ("by" in words or bool(re.search(r"\bby whom\b", text.casefold()))),
         is_foreign=_is_foreign(words),
     )
@@ -477,18 +484,19 @@ def _forms(word: str) -> Iterable[Form]:
 
 
 def _ways(words: tuple[str, ...]) -> Mapping[str, frozenset[str]]:
-    """Which prepositions lead to which weighty word."""
+    """Which prepositions lead to which weighty words: those that follow side by side, `for disposable cards`."""
     found: dict[str, set[str]] = {}
     for place, word in enumerate(words):
         way = _WAYS.get(word)
         if way is None:
             continue
-        for following in words[place + 1 : place + 5]:
-            if following in _WAYS:
+        has_led = False
+        for following in words[place + 1 : place + 6]:
+            if following in _WAYS or (has_led and (following in EMPTY or following in STOP_WORDS)):
                 break
             if following not in EMPTY:
                 found.setdefault(root(following), set()).add(way)
-                break
+                has_led = True
     return {word: frozenset(ways) for word, ways in found.items()}
 
 

@@ -23,6 +23,8 @@ from query_api.cache.synonyms import means
 
 IN_PLACE: Final = 3
 """Words that are replaced as one."""
+CONDITION: Final = 6
+"""Words within which a condition speaks of what follows it."""
 ORDERED: Final = 12
 """Weighty words whose order is compared pair by pair; more in another order are another question."""
 _RESTRICTING: Final = frozenset("only solely exclusively except unless alone exact approx morethan lessthan".split())
@@ -30,13 +32,15 @@ _RESTRICTING: Final = frozenset("only solely exclusively except unless alone exa
 _COMPARES: Final = frozenset(
     "than versus vs rather instead compared over prefer replace replaced before after until depend depends".split()
 )
+_CONDITIONS: Final = frozenset("if unless when while because although except".split())
+_WEAK: Final = frozenset("new same own again need more other".split())
+"""What bears on a question only where nothing else is said otherwise."""
 _CONTRARY: Final = (
     ("to", "from"), ("for", "from"), ("by", "to"), ("by", "for"), ("before", "after"), ("to", "of"), ("for", "against"),
     ("until", "since"), ("until", "from"), ("within", "after"), ("during", "after"), ("in", "after"), ("in", "outside"),
     ("under", "over"),
 )  # fmt: skip
 _PLACELESS: Final = frozenset({root("mean"), root("meaning")})
-"""`What does X mean`, `the meaning of X`: what may stand anywhere."""
 _ASKS: Final = frozenset("how what where when why who which can is are do does".split())
 _ROLES: Final = (
     ("er", ("ers", "er", "ators", "ator", "ors", "or", "ees", "ee", "ists", "ist")),
@@ -197,12 +201,36 @@ def _compares(reading: Reading) -> bool:
 def _replaced(one: Reading, other: Reading, mine: Sequence[str], theirs: Sequence[str]) -> str:
     """A word or a few in others' place, or added, with no other difference that would show that all is said in other words."""
     if not (mine and theirs):
-        return "added_word"
-    head, tail = _around(one.words, other.words)
-    middle = max(len(one.words), len(other.words)) - head - tail
+        fuller = one if mine else other
+        is_circumstance = any(fuller.ways.get(root(word)) or _follows_condition(word, fuller) for word in (*mine, *theirs))
+        is_more = is_circumstance or _is_in_place(one.words, other.words) or _is_one_run_longer(one.words, other.words)
+        return "added_word" if is_more else ""
     is_single = len(mine) == len(theirs) == 1
-    is_in_place = head + tail > 0 and middle <= IN_PLACE
-    return "other_word" if is_single or is_in_place or _is_same_frame(one.words, other.words) else ""
+    is_in_place = is_single or _is_in_place(one.words, other.words) or _is_same_frame(one.words, other.words)
+    return "other_word" if is_in_place else ""
+
+
+def _is_in_place(one: Sequence[str], other: Sequence[str]) -> bool:
+    """Whether a few words stand where a few others stand, all before and after being the same."""
+    head, tail = _around(one, other)
+    return head + tail > 0 and max(len(one), len(other)) - head - tail <= IN_PLACE
+
+
+def _follows_condition(word: str, reading: Reading) -> bool:
+    """`if I am abroad`: what is added tells when it holds."""
+    at = reading.words.index(word)
+    return not _CONDITIONS.isdisjoint(reading.words[max(0, at - CONDITION) : at])
+
+
+def _is_one_run_longer(one: Sequence[str], other: Sequence[str]) -> bool:
+    """Whether one is the other with a run of words more, but for how the question begins (`can I`, `how do I`)."""
+    one, other = _without_opening(one), _without_opening(other)
+    head, tail = _around(one, other)
+    return head + tail == min(len(one), len(other))
+
+
+def _without_opening(words: Sequence[str]) -> Sequence[str]:
+    return words[next((at for at, word in enumerate(words) if word not in EMPTY), len(words)) :]
 
 
 def _around(one: Sequence[str], other: Sequence[str]) -> tuple[int, int]:
@@ -233,6 +261,8 @@ def _turned_round(one: Reading, other: Reading, same: Mapping[str, str]) -> str:
         bearing -= {"by"}
     if all(any("to" in ways for ways in reading.ways.values()) for reading in (one, other)):
         bearing -= {"from"}  # `JSON to XML` and `from JSON to XML`
+    if not _is_one_run_longer(one.words, other.words):
+        bearing -= _WEAK
     found = ""
     if bearing:
         found = "direction"
@@ -240,7 +270,11 @@ def _turned_round(one: Reading, other: Reading, same: Mapping[str, str]) -> str:
         found = "order"
     elif _moods_differ(one, other):
         found = "mood"
-    elif inverted is None or ("who" in one.kinds and {one.acts, other.acts} == {"subject", "object"}):
+    elif (
+        inverted is None
+        or _persons_change_places(one, other)
+        or ("who" in one.kinds and {one.acts, other.acts} == {"subject", "object"})
+    ):
         found = "order"
     elif swaps_voice and not _compares(one) and not _compares(other):
         # In `A pays B` and `B is paid by A` the two change places; in `B is paid by A` and `B pays A` they don't.
@@ -258,7 +292,7 @@ def _inverted(one: Reading, other: Reading, same: Mapping[str, str]) -> list[tup
     Args:
         same: of a root of one, the root of other that says the same.
     """
-    place = {word: at for at, word in enumerate(other.content) if word not in _PLACELESS}
+    place = {word: at for at, word in enumerate(other.content) if not _is_placeless(word)}
     shared = [word for word in one.content if same.get(word, word) in place]
     places = [place[same.get(word, word)] for word in shared]
     if all(a < b for a, b in pairwise(places)):
@@ -266,6 +300,11 @@ def _inverted(one: Reading, other: Reading, same: Mapping[str, str]) -> list[tup
     if len(shared) > ORDERED:
         return None
     return [(a, b) for (a, at), (b, behind) in combinations(zip(shared, places, strict=True), 2) if at > behind]
+
+
+def _is_placeless(word: str) -> bool:
+    """`What does X mean`, `the meaning of X`; and figures, whose order is compared by itself: `error 404`, `the 404 error`."""
+    return word in _PLACELESS or word[0].isdecimal()
 
 
 def _is_free(a: str, b: str, one: Reading, other: Reading) -> bool:
@@ -287,23 +326,28 @@ def _is_topic(word: str, reading: Reading) -> bool:
 
 
 def _is_compound(a: str, b: str, one: Reading, other: Reading) -> bool:
-    """Side by side in one of them (`transfer fee`), and led to in the other (`fee for a transfer`)."""
+    """Side by side in one of them (`card limits`), and led to in the other (`limits for cards`)."""
     if _compares(one) or _compares(other):
         return False
     for joined, spread in ((one, other), (other, one)):
-        roots = [root(word) for word in joined.words]
+        roots = [root(word) if _is_weighty(word) else "" for word in joined.words]
         for first, second in ((a, b), (b, a)):
-            is_side_by_side = any(roots[at : at + 2] == [first, second] for at in range(len(roots) - 1))
-            if is_side_by_side and spread.ways.get(first, frozenset()) & {"of", "for", "in", "from", "with"}:
-                return True
-            # `error 404` and `the 404 error`: a figure may stand on either side.
-            if is_side_by_side and (first[0].isdecimal() or second[0].isdecimal()):
+            leads = spread.ways.get(first, frozenset()) & {"of", "for", "in", "from", "with"}
+            if leads and any(second in _run(roots[at + 1 : at + 4]) for at, word in enumerate(roots) if word == first):
                 return True
     return False
 
 
+def _run(roots: Sequence[str]) -> Sequence[str]:
+    """Up to the first word that carries no meaning."""
+    return roots[: roots.index("")] if "" in roots else roots
+
+
 def _moods_differ(one: Reading, other: Reading) -> bool:
-    """`can` is not `must`, `did` not `will`. `How do I`, `how can I` and `how should I` are one; so are `does` and `will`."""
+    """`can` is not `must`, `did` not `will`. `How do I`, `how can I` and `how should I` are one; so are `does` and `will`, and in
+    what is told and not asked (`I need to …`) moods tell nothing."""
+    if STATED in one.kinds or STATED in other.kinds:
+        return False
     tenses = {one.tense, other.tense}
     if tenses in ({"past", "future"}, {"perfect", "future"}):
         return True
@@ -312,7 +356,13 @@ def _moods_differ(one: Reading, other: Reading) -> bool:
     differing = one.moods ^ other.moods
     if one.is_yes_or_no and other.is_yes_or_no:
         return bool(differing & {"must", "should"})
-    return differing == {"must", "may"}
+    return differing == {"must", "may"} and len(one.words) == len(other.words)
+
+
+def _persons_change_places(one: Reading, other: Reading) -> bool:
+    """`can you send me` and `can I send you`."""
+    is_same_length = len(one.words) == len(other.words)
+    return is_same_length and len(one.persons) == 2 and one.persons == other.persons[::-1]  # noqa: PLR2004
 
 
 def _is_another_form(one: Sequence[str], other: Sequence[str]) -> bool:
