@@ -13,6 +13,10 @@ from schemas.errors import Rejected
 from schemas.wire import parse
 
 BODY_TIMEOUT_S: Final = 10.0
+LARGE_AT_ONCE: Final = 32
+"""Bodies of the largest size that are held while they arrive: whoever opens many connections doesn't fill the memory."""
+SMALL_BYTES: Final = 64 * 1024
+"""A body within this is taken whatever others send."""
 _CLOSE: Final = {"Connection": "close"}
 """Nobody reads the rest of a body that was given up."""
 
@@ -20,11 +24,12 @@ M = TypeVar("M", bound=BaseModel)
 
 
 class BodyReader:
-    """Reads bodies of at most `max_bytes`."""
+    """Reads bodies of at most `max_bytes`, and not too many large ones at a time. One event loop."""
 
     def __init__(self, max_bytes: int, timeout_s: float = BODY_TIMEOUT_S) -> None:
         self._max_bytes = max_bytes
         self._timeout_s = timeout_s
+        self._arriving = 0
 
     async def read(self, request: Request) -> bytes:
         """The body, declared as JSON. Raises: ProblemError; ClientDisconnect."""
@@ -37,11 +42,17 @@ class BodyReader:
             async with asyncio.timeout(self._timeout_s):
                 async for part in request.stream():
                     held += part
+                    self._arriving += len(part)
                     if len(held) > self._max_bytes:
                         raise self._too_large()
+                    if len(held) > SMALL_BYTES and self._arriving > LARGE_AT_ONCE * self._max_bytes:
+                        code = "overloaded"
+                        raise ProblemError(code, "too many large bodies are arriving", headers=_CLOSE)
         except TimeoutError as exc:
             code = "body_too_slow"
             raise ProblemError(code, f"the body was not there after {self._timeout_s:g} s", headers=_CLOSE) from exc
+        finally:
+            self._arriving -= len(held)
         return bytes(held)
 
     async def parse(self, request: Request, model: type[M]) -> M:

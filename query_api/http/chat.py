@@ -137,13 +137,13 @@ class ChatRequest(BaseModel):
             raise ProblemError(code, "`n` must be 1: there is one answer")
         if self.logprobs:
             raise ProblemError(code, "`logprobs` can't be given")
-        if self.tool_choice not in {None, "auto", "none"} if isinstance(self.tool_choice, str | None) else True:
+        if self.tool_choice not in (None, "auto", "none"):
             raise ProblemError(code, "`tool_choice` must not demand a tool: none is called here")
-        if isinstance(self.function_call, dict):
+        if self.function_call not in (None, "auto", "none"):
             raise ProblemError(code, "`function_call` must not demand a function: none is called here")
-        if isinstance(self.response_format, dict) and self.response_format.get("type", "text") != "text":
+        if self.response_format not in (None, {}, {"type": "text"}):
             raise ProblemError(code, "`response_format` must be text")
-        if isinstance(self.modalities, list) and "text" not in self.modalities:
+        if self.modalities is not None and not (isinstance(self.modalities, list) and "text" in self.modalities):
             raise ProblemError(code, "`modalities` must hold text")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 import uuid
+from collections import Counter as Counts
 from typing import Final
 
 import structlog
@@ -59,14 +60,19 @@ class Envelope:
         began = time.perf_counter()
         with self._metrics.open.track_inprogress():
             try:
-                await self._app(scope, receive, send_on)
+                if why := _ambiguity(scope):
+                    code = "bad_request"
+                    await _send_problem(scope, send_on, ProblemError(code, why, headers={"Connection": "close"}))
+                else:
+                    await self._app(scope, receive, send_on)
             except ClientDisconnect:
                 state["ended"] = "client_gone"
             except Exception as exc:
                 _log.error("request_crashed", request_id=request_id, path_template=_route(scope), exc_info=exc)
                 if status:
                     raise  # the server cuts the connection: half a response must not look whole
-                await _crashed(scope, send_on, request_id)
+                code = "internal_error"
+                await _send_problem(scope, send_on, ProblemError(code, "the request could not be worked on"))
             finally:
                 self._note(scope, status or CLIENT_GONE, time.perf_counter() - began)
 
@@ -98,11 +104,18 @@ def _route(scope: Scope) -> str:
     return str(getattr(scope.get("route"), "path", None) or "none")
 
 
-async def _crashed(scope: Scope, send: Send, request_id: str) -> None:
-    code = "internal_error"
-    error = ProblemError(code, "the request could not be worked on")
-    body = error.document(request_id, for_openai=is_openai(scope["path"]))
-    headers = [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", str(len(body)).encode())]
+def _ambiguity(scope: Scope) -> str:
+    """What a proxy before this server may have read otherwise: where the request ends, or who sends it. Empty: nothing."""
+    names = Counts(name for name, _ in scope["headers"])
+    if names[b"content-length"] and names[b"transfer-encoding"]:
+        return "there must not be both Content-Length and Transfer-Encoding"
+    return "there must be one header Authorization at most" if names[b"authorization"] > 1 else ""
+
+
+async def _send_problem(scope: Scope, send: Send, error: ProblemError) -> None:
+    body = error.document(scope["state"]["request_id"], for_openai=is_openai(scope["path"]))
+    more = [(name.lower().encode(), value.encode()) for name, value in error.headers.items()]
+    headers = [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", str(len(body)).encode()), *more]
     await send({"type": "http.response.start", "status": error.kind.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -66,13 +68,15 @@ class KeyFile:
         self._stamp = stamp
 
     def _current_stamp(self) -> _Stamp:
-        stat = self._path.stat()
-        return _Stamp(stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+        now = self._path.stat()
+        return _Stamp(now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns)
 
     def _read(self) -> dict[str, KeyEntry]:
-        with self._path.open("rb") as file:
-            raw = file.read(MAX_FILE_BYTES + 1)
         reason = "bad_key_file"
+        with self._path.open("rb") as file:
+            if os.fstat(file.fileno()).st_mode & stat.S_IWOTH:
+                raise Rejected(reason, "anybody on this machine may write it, and so give themselves every right: chmod o-w")
+            raw = file.read(MAX_FILE_BYTES + 1)
         if len(raw) > MAX_FILE_BYTES:
             raise Rejected(reason, f"more than {MAX_FILE_BYTES:,} bytes")
         try:

@@ -138,6 +138,43 @@ def test_what_is_no_http_is_a_problem_too(tmp_path: Path) -> None:
         assert orjson.loads(body)["code"] == "bad_request"
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"Content-Length: 2\r\nTransfer-Encoding: chunked",
+        b"Authorization: Bearer a\r\nContent-Length: 2\r\nAuthorization: Bearer b",
+    ],
+)
+def test_what_two_servers_may_read_otherwise_is_refused(tmp_path: Path, head: bytes) -> None:
+    """A proxy before this one could have seen another request in it, or another caller."""
+    pipeline = Scripted("x")
+    with Site(tmp_path, pipeline).served() as service, connected(service) as client:
+        client.sendall(HEAD + head + b"\r\n\r\n{}")
+        told = read_until(client, b"}")
+    assert told.startswith(b"HTTP/1.1 400")
+    assert b"bad_request" in told
+    assert b"connection: close" in told
+    assert not pipeline.asked
+
+
+def test_large_bodies_are_held_for_some_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others are told to come again, small ones are taken meanwhile, and there is room again once one is through."""
+    monkeypatch.setattr("query_api.http.bodies.LARGE_AT_ONCE", 1)
+    site = Site(tmp_path, Scripted("x"), http={"max_body_kib": 128})
+    large = orjson.dumps({**ASK, "indexes": ["docs"]}).ljust(120 * 1024)
+    with site.served() as service, connected(service) as slow:
+        slow.sendall(HEAD + f"Content-Length: {len(large)}\r\n\r\n".encode() + large[:-1])
+
+        def ask(body: bytes) -> int:
+            return httpx.post(f"{service.url}/v1/answers", content=body, headers={"Content-Type": "application/json"}).status_code
+
+        wait_until(lambda: ask(large) == 503, within_s=5, what="no room")
+        assert ask(orjson.dumps(ASK)) == 200
+        slow.sendall(large[-1:])
+        read_until(slow, b"200 OK")
+        assert ask(large) == 200
+
+
 def test_more_connections_than_there_is_room_for_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """First with 503, then at once; those who leave make room."""
     monkeypatch.setattr(connection, "HEAD_S", 20.0)

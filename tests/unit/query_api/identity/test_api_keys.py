@@ -115,6 +115,23 @@ def test_the_last_good_file_stays(tmp_path: Path) -> None:
     assert not keys.entries
 
 
+def test_a_file_that_anybody_may_write_is_none(tmp_path: Path) -> None:
+    """Whoever has an account there would make themselves the operator; it is refused at the start, and later changes nothing."""
+    path = tmp_path / "keys.yaml"
+    one, two = made(), made()
+    append_entry(path, one.entry)
+    keys = KeyFile(path)
+    append_entry(path, two.entry)
+    path.chmod(0o666)
+    with structlog.testing.capture_logs() as logs:
+        assert two.entry.id not in keys.entries
+    assert "chmod o-w" in logs[0]["error"]
+    with pytest.raises(Misconfigured, match="chmod o-w"):
+        KeyFile(path)
+    path.chmod(0o644)
+    assert two.entry.id in keys.entries
+
+
 def test_a_server_does_not_start_without_its_keys(tmp_path: Path) -> None:
     """A missing or wrong file at the start is a wrong setting."""
     with pytest.raises(Misconfigured, match="RAG_AUTH__API_KEYS_FILE"):
