@@ -140,10 +140,10 @@ class KeySetUrl:
     def _run(self) -> None:
         with httpx.Client(timeout=FETCH_TIMEOUT_S, follow_redirects=False) as client:
             while not self._stop.is_set():
-                self._wake.clear()
                 is_fetched = self._fetch(client)
                 self._settle()
-                self._wake.wait(self._refresh_s if is_fetched else min(self._retry_s, self._refresh_s))
+                if not self._stop.is_set():
+                    self._wake.wait(self._refresh_s if is_fetched else min(self._retry_s, self._refresh_s))
 
     def _fetch(self, client: httpx.Client) -> bool:
         try:
@@ -174,5 +174,6 @@ class KeySetUrl:
         with self._lock:
             self._fetched_at = self._clock()
             asked, self._asked = self._asked, None
+            self._wake.clear()  # who asked while it was fetched has been served
         if asked is not None:
             asked.set_result(None)
