@@ -7,7 +7,7 @@ from connectors.embedding.cache import MemoryCache, NoCache
 from connectors.embedding.factory import create_cache, create_embedder
 from connectors.embedding.fake import HashingEmbedder
 from connectors.embedding.lmdb_cache import LmdbCache
-from connectors.embedding.port import Embedder, EmbeddingCache, Matrix, Vector
+from connectors.embedding.port import Embedder, EmbeddingCache, Matrix, TokenIds, Vector
 
 __all__ = [
     "Embedder",
@@ -17,6 +17,7 @@ __all__ = [
     "Matrix",
     "MemoryCache",
     "NoCache",
+    "TokenIds",
     "Vector",
     "create_cache",
     "create_embedder",

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-PAD_TO: Final = 16
-"""Lengths are padded to multiples of this: few distinct shapes (backends prepare kernels for each), and whole AMX tiles."""
+PAD_TO: Final = 8
+"""Lengths are padded to multiples of this: few distinct shapes (backends prepare kernels for each), and little padding.
+
+Of 4,350 chunks of a documentation site, sorted 512 at a time, 5 % are padding; with multiples of 16 it was 9 %, and the
+model took 2 % longer (AVX512-BF16).
+"""
 
 
 def padded_length(tokens: int) -> int:

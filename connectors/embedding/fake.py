@@ -15,7 +15,7 @@ from typing import Final
 
 import numpy as np
 
-from connectors.embedding.port import Matrix, Vector
+from connectors.embedding.port import Matrix, TokenIds, Vector
 
 ALGORITHM_VERSION: Final = 1
 DEFAULT_DIMENSION: Final = 384
@@ -36,12 +36,18 @@ class HashingEmbedder:
         self.max_tokens: Final = max_tokens
         self.fingerprint: Final = f"hashing-{ALGORITHM_VERSION}:d{dimension}:t{max_tokens}"
         self.variant: Final = "hashing"
+        self.has_joinable_ids: Final = False
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Return the words and punctuation marks of each text."""
         return [len(_WORD.findall(text)) for text in texts]
 
-    def encode(self, texts: Sequence[str]) -> Matrix:
+    def token_ids(self, texts: Sequence[str]) -> list[TokenIds]:
+        """Not for callers: words have no numbers here."""
+        message = "hashed words have no ids; `has_joinable_ids` says so"
+        raise AssertionError(message)
+
+    def encode(self, texts: Sequence[str], known: Sequence[TokenIds | None] | None = None) -> Matrix:
         """Return one row a text."""
         matrix = np.zeros((len(texts), self.dimension), np.float32)
         for row, text in zip(matrix, texts, strict=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Mapping, Sequence
 from typing import Final, Protocol, TypeAlias
 
@@ -13,6 +14,9 @@ Vector: TypeAlias = NDArray[np.float32]
 
 Matrix: TypeAlias = NDArray[np.float32]
 """Vectors as rows."""
+
+TokenIds: TypeAlias = "array[int]"
+"""A text's tokens, without special ones and whole."""
 
 MIN_COSINE: Final = 0.999
 """Mean cosine to fp32 from which a backend and precision counts as the same encoder."""
@@ -36,6 +40,8 @@ class Embedder(Protocol):
         variant: what does the work, for logs: backend, device and precision.
         dimension: length of a vector.
         max_tokens: tokens of a text that are used, special tokens and the model's own prompt not counted. More is cut off.
+        has_joinable_ids: texts that are joined by blanks have the ids of their parts, joined, so that who knows the parts'
+            needn't have the whole tokenised again. `token_ids` may be called only then.
     """
 
     @property
@@ -50,12 +56,24 @@ class Embedder(Protocol):
     @property
     def max_tokens(self) -> int: ...
 
+    @property
+    def has_joinable_ids(self) -> bool: ...
+
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Return each text's tokens, without special ones and before anything is cut off. Doesn't wait for `encode`."""
         ...
 
-    def encode(self, texts: Sequence[str]) -> Matrix:
-        """Return one row a text, in order, float32. Blocks until all are done. Company changes a vector by rounding only."""
+    def token_ids(self, texts: Sequence[str]) -> Sequence[TokenIds]:
+        """Return the tokens that `count_tokens` counts. Doesn't wait for `encode`."""
+        ...
+
+    def encode(self, texts: Sequence[str], known: Sequence[TokenIds | None] | None = None) -> Matrix:
+        """Return one row a text, in order, float32. Blocks until all are done. Company changes a vector by rounding only.
+
+        Args:
+            texts: to encode.
+            known: of each text what `token_ids` gives for it, or None: the vectors are the same, the tokenizer's work is saved.
+        """
         ...
 
     def encode_query(self, text: str) -> Vector:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from array import array
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -11,13 +12,21 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
+from tokenizers.models import WordPiece
+from tokenizers.normalizers import BertNormalizer
+from tokenizers.pre_tokenizers import BertPreTokenizer
 
 from connectors.embedding.batching import padded_length
+from connectors.embedding.port import TokenIds
 
 _log = structlog.get_logger(__name__)
 
 TOKENIZER_FILE: Final = "tokenizer.json"
 ABOUT_FILE: Final = "tokens.json"
+
+FRAME_PROBES: Final = ("card", "a fee of 4.50")
+"""Texts that show which special tokens stand around every text."""
+SMALL_VOCABULARY: Final = 1 << 16
 
 Ids = NDArray[np.int64]
 
@@ -55,6 +64,8 @@ class Tokens:
         self._prefix = prefix
         specials: int = tokenizer.num_special_tokens_to_add(is_pair=False)
         self.max_tokens = window - specials - (self.count([prefix])[0] if prefix else 0)
+        self._typecode = "H" if self._counter.get_vocab_size() <= SMALL_VOCABULARY else "I"
+        self._frame = self._find_frame() if _is_joinable(self._counter) and (not prefix or prefix[-1] == " ") else None
 
     @classmethod
     def load(cls, folder: Path) -> Tokens:
@@ -73,6 +84,23 @@ class Tokens:
         encodings = self._counter.encode_batch_fast([_valid(text) for text in texts], add_special_tokens=False)
         return [len(encoding) for encoding in encodings]
 
+    @property
+    def are_joinable(self) -> bool:
+        """Whether texts joined by blanks have the ids of their parts, joined, and `framed` may be called."""
+        return self._frame is not None
+
+    def bare_ids(self, texts: Sequence[str]) -> list[TokenIds]:
+        """Return each text's ids, without special ones and before anything is cut off."""
+        encodings = self._counter.encode_batch_fast([_valid(text) for text in texts], add_special_tokens=False)
+        return [array(self._typecode, encoding.ids) for encoding in encodings]
+
+    def framed(self, bare: TokenIds) -> TokenIds | None:
+        """Return what `ids` gives for a text with these bare ids; None where only `ids` can tell."""
+        if self._frame is None or len(bare) > self.max_tokens:
+            return None
+        before, after = self._frame
+        return before + bare + after
+
     def ids(self, texts: Sequence[str], *, prefix: str | None = None) -> list[list[int]]:
         """Return each text's ids, special ones included, cut off at the window; `prefix` instead of the documents' own."""
         front = self._prefix if prefix is None else prefix
@@ -81,6 +109,18 @@ class Tokens:
         if cut_off:
             _log.warning("texts are longer than the model takes: ends ignored", texts=cut_off, max_tokens=self.max_tokens)
         return [encoding.ids for encoding in encodings]
+
+    def _find_frame(self) -> tuple[TokenIds, TokenIds] | None:
+        """What stands before and after the bare ids of every text; None where texts have no such frame."""
+        frames = set()
+        for text, bare in zip(FRAME_PROBES, self.bare_ids(FRAME_PROBES), strict=True):
+            whole = self._counter.encode(self._prefix + text).ids
+            starts = [start for start in range(len(whole)) if whole[start : start + len(bare)] == list(bare)]
+            frames |= {(tuple(whole[:start]), tuple(whole[start + len(bare) :])) for start in starts}
+        if len(frames) != 1:
+            return None
+        before, after = frames.pop()
+        return array(self._typecode, before), array(self._typecode, after)
 
     def pad(self, batch: Sequence[Sequence[int]]) -> PaddedBatch:
         """Return the texts as one block."""
@@ -91,6 +131,20 @@ class Tokens:
             ids[row, : len(text)] = text
             mask[row, : len(text)] = 1
         return PaddedBatch(ids, mask)
+
+
+def _is_joinable(tokenizer: Tokenizer) -> bool:
+    """Whether a blank always ends a word and leaves no other trace: BERT's way, which treats each word on its own.
+
+    Of its normaliser nothing reaches over a blank: characters are cleaned and lowered one by one, accents go with their letters.
+    """
+    added = tokenizer.get_added_tokens_decoder().values()
+    return (
+        isinstance(tokenizer.model, WordPiece)
+        and isinstance(tokenizer.pre_tokenizer, BertPreTokenizer)
+        and isinstance(tokenizer.normalizer, BertNormalizer)
+        and not any(char.isspace() for token in added for char in token.content)
+    )
 
 
 def _valid(text: str) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from array import array
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Sequence
-from itertools import pairwise
+from collections.abc import Callable, Collection, Iterable, Sequence
+from itertools import chain, pairwise
 from typing import Final, NamedTuple, Protocol
 
 from flows.chunking.blocks import BREAK_CONTINUED, Block, markdown_blocks, plain_blocks
-from flows.chunking.grouping import Sizes, Unit, group
+from flows.chunking.grouping import Measure, Sizes, TokenIds, Unit, group
 from flows.chunking.splitting import CUTTERS, Piece
 from schemas.settings import ChunkingSettings
 
@@ -18,7 +19,8 @@ LOW_TOKENS: Final = 48
 TARGET_TOKENS: Final = 120
 HIGH_TOKENS: Final = 240
 CHARS_PER_TOKEN: Final = 16  # a chunk's length is bounded too: BERT takes a word of 100 and more characters for one token
-CACHED_BLOCKS: Final = 50_000  # about 200 bytes each
+CACHED_BLOCKS: Final = 50_000  # about 200 bytes each, and their ids
+BLANKS: Final = frozenset(" \t\n\r")  # what every tokenizer with joinable ids parts words at
 
 _BLOCKS = {"text/markdown": markdown_blocks, "text/plain": plain_blocks}
 # Texts whose counts, taken together, tell one tokenizer from another.
@@ -45,6 +47,7 @@ class Chunk(NamedTuple):
     Attributes:
         digest: the first 32 hexadecimal digits of the text's SHA-256.
         tokens: the tokens of the text, special ones not counted.
+        ids: those tokens, where they are known: exactly what the tokenizer makes of the text.
     """
 
     start: int
@@ -52,6 +55,7 @@ class Chunk(NamedTuple):
     text: str
     digest: str
     tokens: int
+    ids: TokenIds | None = None
 
 
 class Tokenizer(Protocol):
@@ -85,11 +89,11 @@ DEFAULT_LIMITS: Final = ChunkLimits()
 
 
 class _Part(NamedTuple):
-    """A piece of a block, relative to it, with its tokens; a block that is not too large is its own only part."""
+    """A piece of a block, relative to it, and its size; a block that is not too large is its own only part."""
 
     start: int
     end: int
-    tokens: int
+    size: Measure
 
 
 class Chunker:
@@ -99,11 +103,28 @@ class Chunker:
     threads at once.
     """
 
-    def __init__(self, tokenizer: Tokenizer, limits: ChunkLimits = DEFAULT_LIMITS, *, cached_blocks: int = CACHED_BLOCKS) -> None:
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        limits: ChunkLimits = DEFAULT_LIMITS,
+        *,
+        ids: Callable[[Sequence[str]], Sequence[TokenIds]] | None = None,
+        cached_blocks: int = CACHED_BLOCKS,
+    ) -> None:
+        """Take a tokenizer.
+
+        Args:
+            tokenizer: counts as the encoder does.
+            limits: of the chunks.
+            ids: returns the tokens themselves, for chunks that carry theirs. Only of a tokenizer for which texts that are joined
+                by blanks have the ids of their parts, joined.
+            cached_blocks: how many blocks are remembered.
+        """
         if not 1 <= limits.low <= limits.target <= limits.high:
             message = f"chunk limits must be 1 <= low <= target <= high, not {limits}"
             raise ValueError(message)
         self._tokenizer = tokenizer
+        self._ids = ids
         self._sizes = Sizes(*limits, max_chars=limits.high * CHARS_PER_TOKEN)
         self._known: OrderedDict[bytes, tuple[_Part, ...]] = OrderedDict()
         self._cached_blocks = cached_blocks
@@ -136,31 +157,31 @@ class Chunker:
             number = int.from_bytes(key[:8])
             strength = block.break_before
             for part in self._known[key]:
-                units.append(Unit(block.start + part.start, block.start + part.end, part.tokens, strength, number))
+                units.append(Unit(block.start + part.start, block.start + part.end, part.size, strength, number))
                 number, strength = number * 31 + 1 & 0xFFFFFFFF, BREAK_CONTINUED
         while len(self._known) > self._cached_blocks:
             self._known.popitem(last=False)
         return units
 
     def _learn(self, new: dict[bytes, str]) -> None:
-        for (key, block), tokens in zip(new.items(), self._sized(new.values()), strict=True):
-            if tokens is None:
+        for (key, block), size in zip(new.items(), self._sized(new.values()), strict=True):
+            if size is None:
                 self._known[key] = tuple(self._cut_up(block))
             else:
-                self._known[key] = (_Part(0, len(block), tokens),)
+                self._known[key] = (_Part(0, len(block), size),)
 
     def _cut_up(self, block: str) -> list[_Part]:
         """Cut a block that is too large at lines, else sentences, words, characters; join the pieces again."""
         units = self._pieces(block, 0, 0)
-        return [_Part(c.start, c.end, c.tokens) for c in self._chunks(block, units, group(units, self._sizes))]
+        return [_Part(c.start, c.end, Measure(c.tokens, c.ids)) for c in self._chunks(block, units, group(units, self._sizes))]
 
     def _pieces(self, text: str, offset: int, level: int) -> list[Unit]:
         pieces = list(CUTTERS[level](text))
         bodies = [text[piece.start : piece.end] for piece in pieces]
         units: list[Unit] = []
-        for piece, body, tokens in zip(pieces, bodies, self._sized(bodies), strict=True):
-            if tokens is not None:
-                units.append(_unit(piece, body, tokens, offset))
+        for piece, body, size in zip(pieces, bodies, self._sized(bodies), strict=True):
+            if size is not None:
+                units.append(_unit(piece, body, size, offset))
             elif level + 1 < len(CUTTERS):
                 units.extend(self._pieces(body, offset + piece.start, level + 1))
             else:
@@ -171,30 +192,29 @@ class Chunker:
         """Cut characters in two until they fit; a single one is let through whatever it counts."""
         middle = len(text) // 2
         if not middle:
-            return [_unit(Piece(0, len(text), BREAK_CONTINUED), text, self._count((text,))[0], offset)]
+            return [_unit(Piece(0, len(text), BREAK_CONTINUED), text, self._measured((text,))[0], offset)]
         halves = (text[:middle], offset), (text[middle:], offset + middle)
         units: list[Unit] = []
-        for (half, start), tokens in zip(halves, self._sized([half for half, _ in halves]), strict=True):
-            if tokens is None:
+        for (half, start), size in zip(halves, self._sized([half for half, _ in halves]), strict=True):
+            if size is None:
                 units.extend(self._halves(half, start))
             else:
-                units.append(_unit(Piece(0, len(half), BREAK_CONTINUED), half, tokens, start))
+                units.append(_unit(Piece(0, len(half), BREAK_CONTINUED), half, size, start))
         return units
 
     def _chunks(self, text: str, units: Sequence[Unit], runs: Iterable[tuple[int, int]]) -> list[Chunk]:
         """Make a chunk of each run; where its real count exceeds the limit, unlike its units' sum, one of each unit."""
         runs = list(runs)
         doubtful = {run: text[units[run[0]].start : units[run[1] - 1].end] for run in runs if self._is_doubtful(units, run)}
-        counts = dict(zip(doubtful, self._count(doubtful.values()), strict=True))
+        measured = dict(zip(doubtful, self._measured(doubtful.values()), strict=True))
         chunks: list[Chunk] = []
         for first, after in runs:
-            tokens = counts.get((first, after))
-            if tokens is None:
-                tokens = sum(unit.tokens for unit in units[first:after])
-            if tokens > self._sizes.high:
-                chunks.extend(_chunk(text, u.start, u.end, u.tokens) for u in units[first:after])
+            members = units[first:after]
+            size = measured.get((first, after)) or _joined(text, members)
+            if size.tokens > self._sizes.high:
+                chunks.extend(_chunk(text, unit.start, unit.end, unit.size) for unit in members)
             else:
-                chunks.append(_chunk(text, units[first].start, units[after - 1].end, tokens))
+                chunks.append(_chunk(text, members[0].start, members[-1].end, size))
         return chunks
 
     def _is_doubtful(self, units: Sequence[Unit], run: tuple[int, int]) -> bool:
@@ -202,31 +222,46 @@ class Chunker:
         members = units[run[0] : run[1]]
         return len(members) > 1 and (not self._is_additive or any(a.end == b.start for a, b in pairwise(members)))
 
-    def _sized(self, texts: Collection[str]) -> list[int | None]:
-        """Return the tokens of each text, None for one that is too large; what is far too long is not even counted."""
-        sizes = self._sizes
-        counts = iter(self._count(text for text in texts if len(text) <= sizes.max_chars))
-        tokens = (next(counts) if len(text) <= sizes.max_chars else None for text in texts)
-        return [count if count is not None and count <= sizes.high else None for count in tokens]
+    def _sized(self, texts: Collection[str]) -> list[Measure | None]:
+        """Return the size of each text, None for one that is too large; what is far too long is not even counted."""
+        limits = self._sizes
+        measured = iter(self._measured(text for text in texts if len(text) <= limits.max_chars))
+        sizes = (next(measured) if len(text) <= limits.max_chars else None for text in texts)
+        return [size if size is not None and size.tokens <= limits.high else None for size in sizes]
 
-    def _count(self, texts: Iterable[str]) -> list[int]:
+    def _measured(self, texts: Iterable[str]) -> list[Measure]:
         batch = list(texts)
-        return self._tokenizer.count(batch) if batch else []
+        if not batch:
+            return []
+        if self._ids is None:
+            return [Measure(tokens) for tokens in self._tokenizer.count(batch)]
+        return [Measure(len(ids), ids) for ids in self._ids(batch)]
 
 
-def _unit(piece: Piece, body: str, tokens: int, offset: int) -> Unit:
+def _unit(piece: Piece, body: str, size: Measure, offset: int) -> Unit:
     key = int.from_bytes(_hash(body, 4))
-    return Unit(offset + piece.start, offset + piece.end, tokens, piece.break_before, key)
+    return Unit(offset + piece.start, offset + piece.end, size, piece.break_before, key)
+
+
+def _joined(text: str, members: Sequence[Unit]) -> Measure:
+    """The size of a run of units as their sum; with ids where a blank stands at every joint."""
+    if len(members) == 1:
+        return members[0].size
+    tokens = sum(unit.size.tokens for unit in members)
+    parts = [unit.size.ids for unit in members if unit.size.ids is not None]
+    if len(parts) < len(members) or any(BLANKS.isdisjoint(text[a.end : b.start]) for a, b in pairwise(members)):
+        return Measure(tokens)
+    return Measure(tokens, array(parts[0].typecode, chain.from_iterable(parts)))
 
 
 def _hash(text: str, size: int) -> bytes:
     return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=size).digest()
 
 
-def _chunk(text: str, start: int, end: int, tokens: int) -> Chunk:
+def _chunk(text: str, start: int, end: int, size: Measure) -> Chunk:
     body = text[start:end]
     digest = hashlib.sha256(body.encode(errors="surrogatepass")).hexdigest()[:32]
-    return Chunk(start, end, body, digest, tokens)
+    return Chunk(start, end, body, digest, *size)
 
 
 def _is_additive(tokenizer: Tokenizer) -> bool:

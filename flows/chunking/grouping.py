@@ -5,22 +5,33 @@ No running fill from the start of the document: a change moves boundaries only w
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from flows.chunking.blocks import BREAK_AFTER_HEADING, BREAK_HEADING_6
+
+TokenIds: TypeAlias = "array[int]"
+
+
+class Measure(NamedTuple):
+    """How large a text is: its tokens, and these themselves where the tokenizer tells."""
+
+    tokens: int
+    ids: TokenIds | None = None
 
 
 class Unit(NamedTuple):
     """A piece of text that stays whole.
 
     Attributes:
+        size: of its text.
         key: a number drawn from the content, which decides between breaks that are otherwise equal.
     """
 
     start: int
     end: int
-    tokens: int
+    size: Measure
     break_before: int
     key: int
 
@@ -65,7 +76,7 @@ def group(units: Sequence[Unit], sizes: Sizes) -> Iterator[tuple[int, int]]:
 
 
 def _order(before: Unit, after: Unit) -> tuple[int, int, int]:
-    return after.break_before, before.tokens + after.tokens, (before.key * 31 + after.key) & 0xFFFFFFFF
+    return after.break_before, before.size.tokens + after.size.tokens, (before.key * 31 + after.key) & 0xFFFFFFFF
 
 
 class _Runs:
@@ -76,7 +87,7 @@ class _Runs:
         self._max_chars = sizes.max_chars
         self._first = list(range(len(units)))  # right at the last unit of a run
         self._last = list(range(len(units)))  # right at the first unit of a run
-        self._tokens = [unit.tokens for unit in units]  # right at the first unit of a run
+        self._tokens = [unit.size.tokens for unit in units]  # right at the first unit of a run
         self._is_start = [True] * len(units)
 
     def join(self, breaks: Sequence[int], limit: int, wanted: Callable[[int, int], bool]) -> None:

@@ -89,7 +89,7 @@ class EmbedStage:
 
     def _encode_round(self, rows: Sequence[RowWrite]) -> dict[str, np.ndarray]:
         with metrics.EMBED_SECONDS.time():
-            matrix = self._embedder.encode([row.text or "" for row in rows])
+            matrix = self._embedder.encode([row.text or "" for row in rows], [row.token_ids for row in rows])
         fresh = dict(zip([row.digest for row in rows], matrix, strict=True))
         self._cache.put_many(fresh)
         metrics.CHUNKS.labels("encoder").inc(len(fresh))

@@ -17,6 +17,7 @@ from typing import Final, NamedTuple, Protocol
 import numpy as np
 import orjson
 
+from connectors.embedding import TokenIds
 from connectors.kafka.config import MESSAGE_HEADROOM_BYTES
 from connectors.kafka.records import OutRecord, Record
 from flows.chunking import Chunk
@@ -73,6 +74,7 @@ class RowWrite:
     scalars: RowScalars
     text: str | None = None  # None: the row exists, only its scalars change
     tokens: int = 0
+    token_ids: TokenIds | None = None
     vector: np.ndarray | None = None
 
 
@@ -342,7 +344,7 @@ class Lane:
         before = self._scalars(key, known.state)
         for chunk, (digest, row) in zip(resolved.chunks, rows, strict=True):
             if row not in carried:
-                work.rows.append(RowWrite(row, digest, key, scalars, chunk.text, chunk.tokens))
+                work.rows.append(RowWrite(row, digest, key, scalars, chunk.text, chunk.tokens, chunk.ids))
             elif scalars != before:
                 work.rows.append(RowWrite(row, digest, key, scalars))
         work.reused_rows = len(kept)

@@ -131,7 +131,9 @@ class IngestRuntime:
         self._garbage = Garbage(settings.ingest.garbage_grace_s)
         self._logs: dict[int, PartitionLog] = {}
         limits = ChunkLimits.of(settings.chunking, model_tokens=parts.embedder.max_tokens)
-        self._chunker = Chunker(_EncoderTokens(parts.embedder), limits)
+        # What the chunker tokenises to measure it, the encoder needn't tokenise again.
+        ids = parts.embedder.token_ids if parts.embedder.has_joinable_ids else None
+        self._chunker = Chunker(_EncoderTokens(parts.embedder), limits, ids=ids)
         embed = EmbedStage(
             parts.embedder,
             parts.cache,

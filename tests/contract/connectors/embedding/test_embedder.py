@@ -41,6 +41,17 @@ def test_order_is_kept(embedder: Embedder, order: list[int]) -> None:
     assert np.min(np.sum(mixed * straight[order], axis=1)) > 0.999
 
 
+def test_known_ids_change_no_vector(embedder: Embedder) -> None:
+    """Handed back to the encoder, of all texts or of some, they only save the tokenizer's work."""
+    expected = embedder.encode(TEXTS)
+    ids = embedder.token_ids(TEXTS) if embedder.has_joinable_ids else [None] * len(TEXTS)
+    some = [known if number % 2 else None for number, known in enumerate(ids)]
+    for known in (ids, some):
+        assert np.min(np.sum(embedder.encode(TEXTS, known) * expected, axis=1)) > 0.99999
+    if embedder.has_joinable_ids:
+        assert [len(known or ()) for known in ids] == embedder.count_tokens(TEXTS)
+
+
 @shared_fixture
 @given(texts=st.lists(st.text(st.characters(exclude_categories=[]), max_size=40), min_size=1, max_size=5))
 def test_any_text_has_a_vector(embedder: Embedder, texts: list[str]) -> None:

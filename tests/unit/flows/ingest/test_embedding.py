@@ -10,7 +10,7 @@ import pytest
 
 from connectors.embedding import HashingEmbedder
 from connectors.embedding.cache import MemoryCache
-from connectors.embedding.port import Matrix
+from connectors.embedding.port import Matrix, TokenIds
 from connectors.milvus import MemoryVectorStore
 from flows.ingest.embedding import EmbedStage
 from flows.ingest.failpoints import FailPoints
@@ -27,12 +27,12 @@ class Dying(HashingEmbedder):
         self.rounds = rounds
         self.sizes: list[int] = []
 
-    def encode(self, texts: Sequence[str]) -> Matrix:
+    def encode(self, texts: Sequence[str], known: Sequence[TokenIds | None] | None = None) -> Matrix:
         if len(self.sizes) == self.rounds:
             msg = "killed"
             raise KeyboardInterrupt(msg)
         self.sizes.append(len(texts))
-        return super().encode(texts)
+        return super().encode(texts, known)
 
 
 def stage(embedder: HashingEmbedder, cache: MemoryCache, round_chunks: int) -> EmbedStage:
