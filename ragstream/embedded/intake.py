@@ -11,7 +11,7 @@ import structlog
 
 from connectors.kafka import KafkaLink, OutRecord, Producer, partition_for_key
 from ragstream.embedded.journal import Journal
-from schemas.errors import Rejected, Retryable
+from schemas.errors import Rejected
 from schemas.settings import MIB
 
 MAX_EVENT_BYTES: Final = 2 * MIB
@@ -40,7 +40,7 @@ class Intake:
             for record in self._journal.replay():
                 self._producer.send(record)
                 self.replayed += 1
-            self._flush()
+            self._producer.flush(FLUSH_TIMEOUT_S)
             if self.replayed:
                 log.info("journal replayed", events=self.replayed, took_s=round(time.monotonic() - started, 2))
 
@@ -73,14 +73,3 @@ class Intake:
             partition=partition_for_key(key, self._partitions),
             timestamp_ms=record.timestamp_ms if record.timestamp_ms is not None else now_ms,
         )
-
-    def _flush(self) -> None:
-        deadline = time.monotonic() + FLUSH_TIMEOUT_S
-        while True:
-            try:
-                self._producer.flush(5.0)
-            except Retryable:
-                if time.monotonic() >= deadline:
-                    raise
-            else:
-                return
