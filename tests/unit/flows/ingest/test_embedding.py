@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from array import array
 from collections.abc import Sequence
 
 import numpy as np
@@ -26,8 +27,10 @@ class Dying(HashingEmbedder):
         super().__init__(8)
         self.rounds = rounds
         self.sizes: list[int] = []
+        self.known: dict[str, TokenIds | None] = {}
 
     def encode(self, texts: Sequence[str], known: Sequence[TokenIds | None] | None = None) -> Matrix:
+        self.known |= zip(texts, known or (), strict=True)
         if len(self.sizes) == self.rounds:
             msg = "killed"
             raise KeyboardInterrupt(msg)
@@ -72,3 +75,12 @@ def test_rows_get_the_vectors_of_their_own_texts() -> None:
     expected = HashingEmbedder(8).encode([f"text {n}" for n in range(25)])
     found = [row.vector for row in todo[0].rows]
     assert np.allclose(np.array(found), expected)
+
+
+def test_the_encoder_is_given_the_ids_of_each_text() -> None:
+    """Those that the chunker knew, beside the text that they are of, in whatever order rows are encoded."""
+    embedder, todo = Dying(9), works(25)
+    for n, row in enumerate(todo[0].rows):
+        row.token_ids = array("H", [n]) if n % 3 else None
+    stage(embedder, MemoryCache(1 << 20), 10).process(todo)
+    assert embedder.known == {f"text {n}": array("H", [n]) if n % 3 else None for n in range(25)}
