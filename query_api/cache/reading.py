@@ -155,7 +155,7 @@ _SHARP = re.compile(r"\b\w{1,12}(?:\+{1,2}|#)(?!\w)")
 """`C++`, `C#`, `S22+`."""
 _SIZE = re.compile(r"(?<=\d)\s?((?:[kKmMgGtTpP]i?[bB]|[mM](?:[WVAJF]h?|Hz))(?:ps|it|its)?)\b")
 """Units that are others in other letters: `Mb` and `MB`, `mW` and `MW`."""
-_LETTER = re.compile(r"(?<=\w )[B-HJ-Z]\b(?![.'+#])|(?<=[a-z] )A(?= [a-z]+\b|\W*$)")
+_LETTER = re.compile(r"(?<=[^\W\d] )[B-HJ-Z]\b(?![.'+#])|(?<=[a-z] )A(?= [a-z]+\b|\W*$)")
 """One capital letter by itself: `vitamin D`, `plan B`."""
 _NAME = re.compile(r"(?<=[a-z,;:] )[A-Z][a-zà-ÿ]{2,}\b")
 _ROMAN = re.compile(
@@ -217,7 +217,15 @@ _UNITS: Final = {
     }.items()
     for unit in units.split()
 }  # fmt: skip
-_UNITS_BEHIND: Final = {"min": "minute", "mins": "minute", "s": "second", "sec": "second", "h": "hour", "hrs": "hour", "g": "g", "m": "m", "l": "l", "k": "k", "am": "am"}  # fmt: skip
+_UNITS_BEHIND: Final = {
+    unit: name
+    for name, units in {
+        "minute": "min mins", "second": "s sec secs", "hour": "h hr hrs", "g": "g", "m": "m", "l": "l", "k": "k", "am": "am", "v": "v volt volts",
+        "w": "w watt watts", "kw": "kw", "kwh": "kwh", "a": "amp amps", "hz": "hz", "mhz": "mhz", "ghz": "ghz", "mah": "mah", "db": "db", "cm": "cm", "mm": "mm",
+        "ft": "ft foot feet", "inch": "inch inches", "oz": "oz ounce ounces", "mph": "mph", "kmh": "kmh", "px": "px pixel pixels", "bit": "bit bits",
+    }.items()
+    for unit in units.split()
+}  # fmt: skip
 """What is a unit only right after a figure."""
 _UNIT_BEHIND = re.compile(
     rf"(?<=\d)(?=(?:{'|'.join(sorted((re.escape(u) for u in {*_UNITS, *_UNITS_BEHIND}), key=len, reverse=True))})(?![a-z0-9_]))"

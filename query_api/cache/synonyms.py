@@ -21,6 +21,15 @@ SYNONYMS: Final = """
 phone telephone
 mobile cellphone smartphone
 ram memory
+luggage baggage
+flat apartment
+lift elevator
+petrol gasoline
+assist help
+insure insurance
+treat treatment
+prescribe prescription
+subscribe subscription
 drug medicine medication
 doctor physician
 email mail

@@ -40,7 +40,7 @@ _CONTRARY: Final = (
     ("until", "since"), ("until", "from"), ("within", "after"), ("during", "after"), ("in", "after"), ("in", "outside"),
     ("under", "over"),
 )  # fmt: skip
-_PLACELESS: Final = frozenset({root("mean"), root("meaning")})
+_PLACELESS: Final = frozenset({root("mean"), root("meaning"), root("happen"), root("happens")})
 _ASKS: Final = frozenset("how what where when why who which can is are do does".split())
 _ROLES: Final = (
     ("er", ("ers", "er", "ators", "ator", "ors", "or", "ees", "ee", "ists", "ist")),
@@ -83,7 +83,7 @@ def _conflict(one: Reading, other: Reading) -> str:
         found = "opposite"
     elif _turned_by_affix(one, other):
         found = "prefix"
-    elif _kinds_differ(one.kinds, other.kinds):
+    elif _kinds_differ(one.kinds, other.kinds) or _asks_what(one, other) or _asks_what(other, one):
         found = "kind"
     elif _names_differ(one, other):
         found = "name"
@@ -121,6 +121,17 @@ def _kinds_differ(one: frozenset[str], other: frozenset[str]) -> bool:
     if STATED in one or STATED in other:
         return False
     return one != other
+
+
+def _asks_what(one: Reading, other: Reading) -> bool:
+    """`what do I need` here and `do I need` there."""
+    opening = one.words[:2]
+    return (
+        other.is_yes_or_no
+        and len(opening) > 1
+        and opening[0] in {"what", "which"}
+        and opening[1] in {"do", "does", "did", "must"}
+    )
 
 
 def _names_differ(one: Reading, other: Reading) -> bool:
@@ -303,7 +314,7 @@ def _inverted(one: Reading, other: Reading, same: Mapping[str, str]) -> list[tup
 
 
 def _is_placeless(word: str) -> bool:
-    """`What does X mean`, `the meaning of X`; and figures, whose order is compared by itself: `error 404`, `the 404 error`."""
+    """`What does X mean`, `the meaning of X`; `if X, what happens`; and figures, whose order is compared by itself."""
     return word in _PLACELESS or word[0].isdecimal()
 
 
