@@ -35,6 +35,13 @@ cores (encoder, stores) two were seen to be five times slower than one."""
 HTTP_THREADS: Final = 8
 """Each holds one connection, idle ones too."""
 WARM_UP_S: Final = 60.0
+REPEATED_MAX: Final = 3
+"""Tokens in a row that it may say again unhindered; each one more is made less likely. Without it, it repeats itself for ever."""
+REPEATS_WITHIN: Final = 128
+"""Tokens back that are looked at for it: what it says, not what it read, which it is to repeat."""
+REPEATED_COST: Final = 0.8
+ANSWER_END: Final = "\n"
+"""It stops here. The first line is its answer; what it adds is that again, a list without an end, or a question of its own."""
 PING_S: Final = 1
 """A silent stream sends a comment this often; only then does it notice that the server stops."""
 
@@ -57,6 +64,12 @@ def require_llama() -> None:
     if importlib.util.find_spec("xllamacpp") is None:
         msg = f"RAG_LLM__KIND=local needs llama.cpp (package xllamacpp), and it is not installed: {REMEDY}."
         raise Misconfigured(msg)
+
+
+def require_installed() -> None:
+    """Raises: Misconfigured, with the remedy, where the model can't be run here. Loads nothing."""
+    require_llama()
+    find_weights()
 
 
 class LocalModel:
@@ -124,6 +137,11 @@ class LocalModel:
             cpu.poll = 0  # waiting threads sleep
         parameters.sse_ping_interval = PING_S
         parameters.verbosity = 0
+        sampling = parameters.sampling
+        sampling.dry_multiplier = REPEATED_COST
+        sampling.dry_allowed_length = REPEATED_MAX
+        sampling.dry_penalty_last_n = REPEATS_WITHIN
+        parameters.antiprompt = [ANSWER_END]
         # No pages, no looking into other callers' prompts, no memory beyond the slots.
         parameters.ui = False
         parameters.endpoint_slots = False

@@ -28,9 +28,9 @@ from query_api.generation.template import SHIPPED, SMALL, load_template
 from schemas.errors import Misconfigured
 from schemas.settings import LlmSettings
 
-LOCAL_ROOM: Final = 500
+LOCAL_ROOM: Final = 350
 """Tokens of passages for the small model at most: it reads some 400 a second on two cores, and is lost in more."""
-LOCAL_TOKENS: Final = 120
+LOCAL_TOKENS: Final = 80
 """Of its answer, at most, unless the request says otherwise: what it has to say it has said by then."""
 LOCAL_PATIENCE_S: Final = 20.0
 """It shares the processor with everything else here: on a busy one its first token takes seconds, and nobody answers sooner."""

@@ -46,6 +46,19 @@ def test_it_answers_from_what_it_is_told(local_endpoint: Endpoint) -> None:
     asyncio.run(ask())
 
 
+def test_it_ends_with_its_line(local_endpoint: Endpoint) -> None:
+    """What it would add is that again, or a question of its own."""
+
+    async def ask() -> None:
+        chat = EndpointChat(local_endpoint, PATIENT)
+        text, finish = await whole(chat, request("Write a list of ten animals, one on each line.", 100))
+        assert text.strip() and "\n" not in text
+        assert finish.reason == "stop"
+        await chat.close()
+
+    asyncio.run(ask())
+
+
 def test_who_stops_listening_frees_its_slot(local_endpoint: Endpoint) -> None:
     """More answers are given up than there are slots; the next one still comes within a second or two."""
 

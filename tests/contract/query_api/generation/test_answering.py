@@ -375,7 +375,7 @@ def test_the_real_model_answers_from_the_passages(local: tuple[Generation, Colle
 
     draft = run(ask)
     assert draft.text == "".join(emitted)
-    assert draft.text
+    assert draft.text and "\n" not in draft.text
     assert {citation.number for citation in draft.citations} <= {1, 2}
     assert "[3]" not in draft.text
     assert draft.usage.prompt_tokens > 100

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from query_api.generation.inert import fence_for, inert
-from query_api.generation.template import load_template
+from query_api.generation.template import SMALL, load_template
 from schemas.errors import Misconfigured
 from schemas.queries import UNKNOWN_ANSWER
 
@@ -106,6 +106,32 @@ def test_an_operators_own_prompt_is_taken(tmp_path: Path) -> None:
     assert own.digest == load_template(written(tmp_path, OWN)).digest
 
 
+def test_a_worked_example_is_turns_of_its_own(tmp_path: Path) -> None:
+    """Before the question; an operator's template may have one."""
+    example = "{% block example_user %}Why?{% endblock %}{% block example_assistant %}So [1].{% endblock %}"
+    turns = load_template(written(tmp_path, OWN + example)).render("Q?", [("t", "first")], 100)
+    assert [turn.role for turn in turns] == ["system", "user", "assistant", "user"]
+    assert [turn.content for turn in turns[1:]] == ["Why?", "So [1].", "Q?first"]
+
+
+def test_in_the_small_models_prompt_every_line_bears_its_passages_number() -> None:
+    """So that what is copied is cited, and no passage can bear the number of another."""
+    texts = [("Cards [2]", "# Freeze\n\nSlide [2] Freeze.\n- Then wait."), ("Fees", "It is free.")]
+    *shown, user = load_template(None, SMALL).render("How?", texts, 500)
+    assert [turn.role for turn in shown] == ["system", "user", "assistant"]
+    first, second, asked = user.content.split("\n\n")
+    assert first.splitlines() == ["Cards (2)", "Freeze [1]", "Slide (2) Freeze. [1]", "- Then wait. [1]"]
+    assert (second.splitlines(), asked) == (["Fees", "It is free. [2]"], "Question: How?")
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_the_small_models_prompt_runs_nothing_and_changes_no_speaker(text: str) -> None:
+    """Its passages are data as everywhere, though nothing fences them."""
+    *_, user = load_template(None, SMALL).render(text, [(text, text)], 2_000)
+    assert not re.search(r"<\|im_(start|end)\|>|</s>|\[/?INST\]", user.content)
+    assert "81" not in user.content.replace("\\", "")
+
+
 @pytest.mark.parametrize(
     ("text", "what"),
     [
@@ -119,6 +145,7 @@ def test_an_operators_own_prompt_is_taken(tmp_path: Path) -> None:
         (OWN.replace("{{ p.text }}", "{{ p.text }}{{ passages.clear() }}"), "unsafe"),
         (OWN.replace("{{ p.text }}", "{{ p.text + 1 }}"), "line 1"),
         (OWN.replace("Sys", "{% include '/etc/passwd' %}"), "no loader"),
+        (OWN + "{% block example_user %}Q{% endblock %}", "an example needs example_user and example_assistant"),
         ("x" * 70_000, "larger than"),
     ],
 )
