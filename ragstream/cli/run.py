@@ -61,9 +61,10 @@ def up(
     settings = _with_llm(settings_for_command(quiet=False), llm)
     if data_dir is not None:
         settings = settings.model_copy(update={"data_dir": data_dir})
-    from ragstream.up import Up  # noqa: PLC0415  loads torch and Bytewax
-
     with reported_errors():
+        _require_model(settings)
+        from ragstream.up import Up  # noqa: PLC0415  loads torch and Bytewax
+
         whole = Up(settings)
         with on_signals(whole.stop):
             try:
@@ -136,6 +137,7 @@ def serve(
     if not kafka and not settings.http.enabled:
         usage_error("with neither --kafka nor --http there is nothing to answer")
     with reported_errors():
+        _require_model(settings)
         where = _named_servers(settings)
         from ragstream.services import QueryService  # noqa: PLC0415
 
@@ -163,6 +165,14 @@ def demo(
 
     with reported_errors():
         run_demo(settings, data=data, data_dir=data_dir, stay=stay, began=began)
+
+
+def _require_model(settings: Settings) -> None:
+    """What is missing is said at once, not after servers and encoder were started. Raises: Misconfigured."""
+    if settings.llm.kind == "local":
+        from connectors.llm.local import require_installed  # noqa: PLC0415
+
+        require_installed()
 
 
 def _named_servers(settings: Settings):  # type: ignore[no-untyped-def]

@@ -7,7 +7,7 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry
 
-from connectors.llm.local import find_weights, require_llama
+from connectors.llm.local import require_installed
 from query_api.deadline import Deadline
 from query_api.generation.factory import create_generation
 from query_api.generation.metrics import ModelMetrics
@@ -25,8 +25,7 @@ MAX_TOKENS: Final = 120
 def is_installed() -> bool:
     """Whether the extra `local-llm` is."""
     try:
-        find_weights()
-        require_llama()
+        require_installed()
     except Misconfigured:
         return False
     return True
