@@ -15,12 +15,15 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from query_api.deadline import Deadline
+from query_api.http.connection import HELD_BYTES
 from query_api.http.problems import ProblemError, is_problem, problem_of
 from query_api.http.turns import ClientGone, Turn, Turns, Work
 from schemas.queries import AnswerEvent
 
 SEND_GRACE_S: Final = 5.0
 """A client that reads so slowly that an answer isn't through so long after its deadline is given up."""
+WAITED_FROM_BYTES: Final = HELD_BYTES // 2
+"""Of one response: it began with a quarter of `HELD_BYTES` held at most, so nothing waits for the client before that."""
 KEEP_ALIVE: Final = b": keep-alive\n\n"
 EVENT_STREAM: Final = "text/event-stream"
 CLIENT_GONE: Final = 499
@@ -66,6 +69,7 @@ class AnswerResponse(Response):
         self._deadline = deadline
         self._shape = shape
         self._streams = streams
+        self._sent = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         turn = Turn(self._serving.turns, self._query_id, self._work, self._deadline, receive)
@@ -83,7 +87,7 @@ class AnswerResponse(Response):
         if is_problem(event):
             raise problem_of(event)
         await _start(send, "application/json")
-        await _part(send, self._shape.whole(event), is_last=True)
+        await self._part(send, self._shape.whole(event), is_last=True)
 
     async def _stream(self, turn: Turn, send: Send) -> None:
         first = await turn.next(self._serving.keep_alive_s)
@@ -94,11 +98,19 @@ class AnswerResponse(Response):
         while event is None or event.kind == "delta":
             part = KEEP_ALIVE if event is None else self._shape.delta(event)
             if part:
-                await _part(send, part, is_last=self._shape.is_over)
+                await self._part(send, part, is_last=self._shape.is_over)
             if self._shape.is_over:
                 return
             event = await turn.next(self._serving.keep_alive_s)
-        await _part(send, self._shape.final(event), is_last=True)
+        await self._part(send, self._shape.final(event), is_last=True)
+
+    async def _part(self, send: Send, body: bytes, *, is_last: bool) -> None:
+        message: dict[str, Any] = {"type": "http.response.body", "body": body, "more_body": not is_last}
+        await send(message)
+        self._sent += len(body)
+        if not is_last and self._sent > WAITED_FROM_BYTES:
+            # The server waits for the client to read on before it takes the next part. Here, as that may be void by then.
+            await send({"type": "http.response.body", "body": b"", "more_body": True})
 
 
 class AnswerShape:
@@ -136,14 +148,6 @@ async def _start(send: Send, media_type: str) -> None:
     if media_type == EVENT_STREAM:
         headers.append((b"x-accel-buffering", b"no"))
     await send({"type": "http.response.start", "status": 200, "headers": headers})
-
-
-async def _part(send: Send, body: bytes, *, is_last: bool) -> None:
-    message: dict[str, Any] = {"type": "http.response.body", "body": body, "more_body": not is_last}
-    await send(message)
-    if not is_last:
-        # The server waits before it takes the next part until the client has read on: here, as what comes next may be void then.
-        await send({"type": "http.response.body", "body": b"", "more_body": True})
 
 
 __all__ = ["CLIENT_GONE", "EVENT_STREAM", "AnswerResponse", "AnswerShape", "ProblemError", "Serving", "Shape", "sent_event"]
