@@ -32,6 +32,9 @@ def ingest_details(result: Result) -> list[str]:
             f"{result['ratios'][n]:.2f} | {run['warm_up_chunks']} chunks in {run['warm_up_seconds']:.1f} s | {times} |"
         )
     grid = sorted(result["raw_grid_chunks_per_s"].items(), key=lambda cell: -cell[1])
+    if "cpu_ratios" in result:
+        of_cpu = ", ".join(f"{one:.2f}" for one in result["cpu_ratios"])
+        lines += ["", f"In processor time a chunk, raw ÷ the ingest process (servers not counted, whatever else runs): {of_cpu}."]
     return [*lines, "", "Raw grid, chunks/s: " + "; ".join(f"{cell} {rate:.0f}" for cell, rate in grid) + "."]
 
 

@@ -34,7 +34,7 @@ from schemas.settings import EmbeddingSettings
 MODEL = "all-MiniLM-L6-v2"
 CPU_BATCHES = (8, 16, 32, 64)
 CUDA_BATCHES = (64, 256, 1024)
-PADDINGS = (1, 16)
+PADDINGS = (1, 8, 16)
 QUESTION = "How do I build an index on a vector field?"
 ROUNDS = 4
 COLUMNS = f"{'variant':22} {'raw':>8} {'ours':>8} {'ours÷raw':>9} {'cosine':>9} {'question':>9} {'memory':>9}"

@@ -41,7 +41,7 @@ def ingest_goals(result: Result) -> list[Goal]:
     servers = sum(cpu.get(name, 0) for name in ("kafka", "milvus"))
     why = (
         f"Broker and Milvus share the processor with the encoder: of {cpu['ingest'] + servers:.1f} s of processor time in a run they "
-        f"took {servers:.1f}. The rest is chunking (which tokenises once more), batches sorted within {512} chunks and not over all, "
+        f"took {servers:.1f}. The rest is parsing and chunking, batches sorted within {512} chunks and not over all, "
         "and Kafka's and Milvus's clients."
     )
     return [Goal("fresh ingest ÷ bare encoder, tokens/s", "≥ 0.9 (0.95)", f"{ratio:.2f} (rounds: {ratios})", ratio >= 0.9, why)]
