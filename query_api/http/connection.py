@@ -10,7 +10,6 @@ import socket
 import uuid
 from typing import Final
 
-import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from query_api.http.problems import MEDIA_TYPE, ProblemError
@@ -57,27 +56,26 @@ class Connection(H11Protocol):
             return
         if not self.flow.write_paused:
             self._read_at = now
-        is_working = self.cycle is not None and not self.cycle.response_complete  # type: ignore[redundant-expr]  # None at first
         is_idle = self.timeout_keep_alive_task is not None  # uvicorn's own limit holds
-        if is_working or is_idle or self._awaited is not self.cycle:
+        if self._is_working or is_idle or self._awaited is not self.cycle:
             self._awaited, self._awaited_since = self.cycle, now
         if now - self._awaited_since > HEAD_S or now - self._read_at > STALLED_S:
             self.transport.abort()
 
+    @property
+    def _is_working(self) -> bool:
+        """Whether a response is being made."""
+        return self.cycle is not None and not self.cycle.response_complete  # type: ignore[redundant-expr]  # None at first
+
     def send_400_response(self, msg: str) -> None:
         """What is no HTTP: told as every other error is, where nothing was told yet."""
-        if self.conn.our_state not in {h11.IDLE, h11.SEND_RESPONSE}:
-            self.transport.abort()
+        if self._is_working and self.cycle.response_started:
+            self.transport.abort()  # half a response must not look whole
             return
         code = "bad_request"
         body = ProblemError(code, msg).document(uuid.uuid4().hex)
-        headers = [("Content-Type", MEDIA_TYPE), ("Content-Length", str(len(body))), ("Connection", "close")]
-        for event in (
-            h11.Response(status_code=400, headers=headers, reason=b"Bad Request"),
-            h11.Data(data=body),
-            h11.EndOfMessage(),
-        ):
-            self.transport.write(self.conn.send(event) or b"")
+        head = f"Content-Type: {MEDIA_TYPE}\r\nContent-Length: {len(body)}\r\nConnection: close"
+        self.transport.write(f"HTTP/1.1 400 Bad Request\r\n{head}\r\n\r\n".encode() + body)
         self.transport.close()
 
 
