@@ -9,7 +9,7 @@ from connectors.keyword.port import KeywordPassage
 
 REACH: Final = 4
 """Passages before and after one whose words count for it too. It bounds what a passage of a long document costs, and what changes
-with an edit; a short document, up to about 600 words, is whole."""
+with an edit. A document of up to five passages is whole to each of them."""
 
 
 def passages_of(title: str, rows: Sequence[tuple[str, str]]) -> list[KeywordPassage]:
