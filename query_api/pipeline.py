@@ -42,8 +42,6 @@ SHARE_FOR_WRITES: Final = 0.6
 STATIC_RESERVE_S: Final = 0.2
 STATIC_SHARE: Final = 0.2
 """Left of the deadline when a model is given up, for saying so: so many seconds, but no more than this share."""
-NOTE_PATIENCE_S: Final = 0.25
-"""An answer waits no longer for its asker to be noted: feedback on it may then not count."""
 EXPIRED_WHILE: Final = "the deadline passed while answering"
 
 _log = structlog.get_logger(__name__)
@@ -73,9 +71,9 @@ class Conversations(Protocol):
 
 
 class Notes(Protocol):
-    """Remembers who asked what, so that feedback counts from them alone. Never raises but CancelledError."""
+    """Remembers who asked what, so that feedback counts from them alone. Never blocks, never raises."""
 
-    async def note(self, query_id: str, principals: tuple[str, ...], entry_id: str | None) -> None: ...
+    def note(self, query_id: str, principals: tuple[str, ...], entry_id: str | None) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,10 +160,8 @@ class AnswerPipeline:
         if not event.text:
             speech.take_back()  # an error replaces whatever was said
         if self._parts.asked is not None and event.text:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(NOTE_PATIENCE_S):
-                    await self._parts.asked.note(query.request.query_id, query.request.principals, query.entry_id)
-        # Stated last: keeping the answer and noting its asker took their time.
+            self._parts.asked.note(query.request.query_id, query.request.principals, query.entry_id)
+        # Stated last: keeping the answer took its time.
         place = {"attempt": speech.attempt, "seq": speech.said, "as_of": aged(query) or event.as_of}
         return event.model_copy(update={**place, "took_ms": round(took_s * 1000, 3), "answered_at": from_ms(self._now_ms())})
 

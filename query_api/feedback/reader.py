@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -16,6 +18,9 @@ from schemas.feedback import Feedback
 from schemas.wire import parse
 
 POLL_S: Final = 0.25
+PATIENCE_S: Final = 1.0
+"""An asker is noted beside the answer, maybe by another worker: feedback that comes at once is looked at again so much later."""
+MOST_HELD: Final = 1_000
 AGAIN_AFTER_S: Final = 1.0
 
 _log = structlog.get_logger(__name__)
@@ -37,6 +42,9 @@ class FeedbackMetrics:
     """One per process; names start with `rag_query_feedback`."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        self.not_noted = Counter(
+            "rag_query_feedback_not_noted", "Answers whose asker was not noted, as the store was too slow.", registry=registry
+        )
         self.feedback = Counter("rag_query_feedback", "Feedback by what became of it.", ["outcome"], registry=registry)
 
 
@@ -50,6 +58,7 @@ class FeedbackReader:
         self._asked = asked
         self._bar = bar
         self._metrics = metrics
+        self._held: deque[tuple[float, bytes]] = deque()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="feedback", daemon=True)
 
@@ -65,8 +74,11 @@ class FeedbackReader:
     def take(self, raw: bytes | None) -> str:
         """What became of one message; counted under the same word."""
         outcome = self._judge(raw)
-        self._metrics.feedback.labels(outcome).inc()
+        self._count(outcome)
         return outcome
+
+    def _count(self, outcome: str) -> None:
+        self._metrics.feedback.labels(outcome).inc()
 
     def _judge(self, raw: bytes | None) -> str:
         if raw is None:
@@ -101,6 +113,15 @@ class FeedbackReader:
         try:
             while not self._stopped.is_set():
                 for record in follower.poll(POLL_S):
-                    self.take(record.value)
+                    self._take_or_hold(record.value)
+                while self._held and self._held[0][0] <= time.monotonic():
+                    self.take(self._held.popleft()[1])
         finally:
             follower.close()
+
+    def _take_or_hold(self, raw: bytes | None) -> None:
+        outcome = self._judge(raw)
+        if outcome == Unmatched.UNKNOWN.value and raw is not None and len(self._held) < MOST_HELD:
+            self._held.append((time.monotonic() + PATIENCE_S, raw))
+        else:
+            self._count(outcome)

@@ -6,10 +6,8 @@ stores, the encoder and the memory; generations in flight are shared by those of
 
 from __future__ import annotations
 
-import asyncio
 import random
 import threading
-from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Final
@@ -21,7 +19,7 @@ from connectors.kafka import KafkaLink, TopicFollower, partitions_of
 from connectors.milvus import VectorStore
 from connectors.redis import ExpiringStore, MemoryStore, RedisLink, RedisLog, RedisStore
 from query_api.cache import AnswerCache, CacheMetrics, Shadows, SharedAnswers, ThresholdGuard
-from query_api.feedback import AskedLog, FeedbackMetrics, FeedbackReader
+from query_api.feedback import AskedLog, FeedbackMetrics, FeedbackReader, Noting
 from query_api.feedback.reader import Follower
 from query_api.generation.factory import Generation, create_generation
 from query_api.generation.metrics import ModelMetrics
@@ -41,16 +39,6 @@ REPEATED_ANSWERS: Final = 2_000
 ROUTE_VECTORS_BYTES: Final = 16 * MIB
 ENDS_TIMEOUT_S: Final = 5.0
 JWT_DOTS: Final = 2
-
-
-class _Notes:
-    """Notes who asked, in a thread: Redis may take its time."""
-
-    def __init__(self, asked: AskedLog) -> None:
-        self._asked = asked
-
-    async def note(self, query_id: str, principals: Iterable[str], entry_id: str | None) -> None:
-        await asyncio.to_thread(self._asked.note, query_id, principals, entry_id)
 
 
 class Signatures:
@@ -109,7 +97,10 @@ class ReadPath:
         self._memory = self._remember() if settings.cache.enabled else None
         self.generation = create_generation(settings.llm, ModelMetrics(registry))
         self._stack.callback(self.generation.close)
-        self._feedback = FeedbackReader(self._follow_feedback, self.asked, self._bar, FeedbackMetrics(registry))
+        feedback = FeedbackMetrics(registry)
+        self._feedback = FeedbackReader(self._follow_feedback, self.asked, self._bar, feedback)
+        self._noting = Noting(self.asked, feedback.not_noted.inc)
+        self._stack.callback(self._noting.close)
         self.identity = Authenticator(settings.auth)
         self._routes: Router | None = None
         self._routes_lock = threading.Lock()
@@ -139,7 +130,7 @@ class ReadPath:
             answerer=generation.answerer,
             memory=self._memory,
             repeats=Repeats(self._stores.repeats, self._settings.query.repeat_ttl_s),
-            asked=_Notes(self.asked),
+            asked=self._noting,
             routes=self.routes(),
             conversations=generation.conversations,
             is_memory_away=lambda: redis is not None and redis.is_away,

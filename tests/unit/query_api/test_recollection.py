@@ -225,7 +225,7 @@ class Noted:
         self.entries: list[str | None] = []
         self.clock_is_ahead_s = 0.0
 
-    async def note(self, query_id: str, principals: tuple[str, ...], entry_id: str | None) -> None:
+    def note(self, query_id: str, principals: tuple[str, ...], entry_id: str | None) -> None:
         self.entries.append(entry_id)
         self.clock_is_ahead_s += 60
 
@@ -248,7 +248,7 @@ def test_feedback_on_a_repeated_answer_is_about_the_answer(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("is_repeated", [False, True])
 def test_the_lag_includes_what_was_done_with_the_answer_before_it_went_out(tmp_path: Path, *, is_repeated: bool) -> None:
-    """A slow note of who asked makes the answer older, and it says so."""
+    """What takes its time at the end (here, noting who asked) makes the answer older, and it says so."""
     noted = Noted()
     world = World(tmp_path, repeats=Repeats(MemoryStore(), 600), asked=noted)
     world.upsert("pin", 1, PIN)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterable
+
 import pytest
 from prometheus_client import CollectorRegistry
 
 from connectors.kafka import Record
 from connectors.redis import MemoryStore
-from query_api.feedback import AskedLog, FeedbackMetrics, FeedbackReader
+from query_api.feedback import AskedLog, FeedbackMetrics, FeedbackReader, Noting
+from query_api.feedback.noting import MOST_WAITING
 from schemas.errors import Retryable
 from schemas.feedback import Feedback
 from tests.waiting import wait_until
@@ -100,3 +104,43 @@ def test_the_reader_waits_for_kafka_and_ends_when_told() -> None:
     wait_until(lambda: barred == ["entry-1"], within_s=10, what="the feedback to be applied")
     reader.stop()
     assert topic.closed == 1
+
+
+def test_feedback_may_come_before_its_asker_is_noted() -> None:
+    """Answers don't wait for the note: what is not known yet is looked at once more, then counted as unknown."""
+    topic, registry = Topic(), CollectorRegistry()
+    asked, barred = AskedLog(MemoryStore(), 60), list[str]()
+    reader = FeedbackReader(topic.open, asked, barred.append, FeedbackMetrics(registry))
+    topic.records += [Record("rag.feedback", 0, n, 0, b"q", message(name)) for n, name in enumerate(("late", "never"))]
+    reader.start()
+    wait_until(lambda: not topic.records, within_s=10, what="the feedback to be read")
+    asked.note("late", ("user:maya",), "entry-1")
+    wait_until(lambda: barred == ["entry-1"], within_s=10, what="the feedback to be applied")
+
+    def counted(outcome: str) -> float | None:
+        return registry.get_sample_value("rag_query_feedback_total", {"outcome": outcome})
+
+    wait_until(lambda: counted("unknown") == 1, within_s=10, what="the other one to be given up")
+    reader.stop()
+    assert counted("down") == 1
+
+
+def test_askers_are_noted_without_waiting_for_the_store() -> None:
+    """A store that hangs holds up nobody; beyond what may wait, notes are dropped and counted; what waits is written."""
+    going_on, noted, dropped = threading.Event(), list[str](), list[None]()
+
+    class Hanging(AskedLog):
+        def note(self, query_id: str, principals: Iterable[str], entry_id: str | None) -> None:
+            going_on.wait(30)
+            noted.append(query_id)
+
+    noting = Noting(Hanging(MemoryStore(), 60), lambda: dropped.append(None))
+    names = [f"q{n}" for n in range(MOST_WAITING)]
+    for name in names:
+        noting.note(name, ("user:maya",), None)
+    noting.note("one too many", ("user:maya",), None)
+    assert (noted, len(dropped)) == ([], 1)
+    going_on.set()
+    noting.close()
+    noting.close()
+    assert noted == names
