@@ -166,5 +166,5 @@ class Probe:
         retrieved = await self._retriever.retrieve(Search(text, self._indexes, 50), Deadline.after(10))
         rows = {found.row_id: found.key for found in retrieved.vector.found}
         with self._view.snapshot() as snapshot:
-            passages, _, _ = assemble(snapshot, Reader(EVERYBODY, now_ms), rows, retrieved.vector.scores(), None, 1.0)
-        return any(passage.doc_key == key and passage.text.strip() == text for passage in passages)
+            found = assemble(snapshot, Reader(EVERYBODY, now_ms), rows, retrieved.vector.scores(), None, 1.0)
+        return any(passage.doc_key == key and passage.text.strip() == text for passage in found.passages)

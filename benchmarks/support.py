@@ -31,6 +31,7 @@ from flows.chunking import Chunker, ChunkLimits
 from query_api.answer import Passage, assess
 from query_api.answer.extractive import extract
 from query_api.fusion import fuse
+from query_api.gathering import KEPT
 from schemas.index import DocKey
 from schemas.settings import Settings
 
@@ -90,7 +91,7 @@ class Corpus:
         keyword = {int(hit.row_id): hit.score for hit in shown}
         return [
             self._passage(fused.key, fused.score, fused.vector, fused.keyword)
-            for fused in fuse(vector, keyword, self._settings.vector_weight)
+            for fused in fuse(vector, keyword, self._settings.vector_weight)[:KEPT]
         ]
 
     def _passage(self, row: int, score: float, vector: float | None, keyword: float | None) -> Passage:

@@ -39,11 +39,13 @@ class Assembly(NamedTuple):
 
     Attributes:
         passages: to be read: neighbours joined, repetitions folded. chunks: what they were made of, each a passage of its own.
+        passed: how many candidates of each arm passed.
         withheld: how many candidates did not pass, by reason.
     """
 
     passages: list[Passage]
     chunks: list[Passage]
+    passed: dict[str, int]
     withheld: Counter[str]
 
 
@@ -83,13 +85,17 @@ def assemble(
     keyword: Scores | None,
     vector_weight: float,
     passage_tokens: int = 0,
+    most: int | None = None,
 ) -> Assembly:
     """Check every candidate, fuse the scores of those that passed (the scale must not tell of the others), and join neighbours.
+
+    A deep search is worth its candidates for the order that they bring the best ones into; the others end here.
 
     Args:
         keys: each candidate row's document.
         vector, keyword: the arms' scores; None for an arm that failed.
         passage_tokens: neighbours are joined up to this size.
+        most: of so many of the best chunks passages are made; None: of all.
     """
     checks = _Checks(snapshot, reader)
     passed: dict[str, ViewDocument] = {}
@@ -100,10 +106,12 @@ def assemble(
             withheld[found] += 1
         else:
             passed[row_id] = found
-    ranked = fuse(_of(vector, passed), _of(keyword, passed), vector_weight)
+    by_vector, by_keyword = _of(vector, passed), _of(keyword, passed)
+    ranked = fuse(by_vector, by_keyword, vector_weight)[:most]
     chunks = [_passage(candidate, passed[candidate.key]) for candidate in ranked]
     texts = {document.key: document.entry.text for document in passed.values()}
-    return Assembly(readable(chunks, texts.__getitem__, passage_tokens), chunks, withheld)
+    counts = {"vector": len(by_vector or ()), "keyword": len(by_keyword or ())}
+    return Assembly(readable(chunks, texts.__getitem__, passage_tokens), chunks, counts, withheld)
 
 
 def _of(scores: Scores | None, passed: Mapping[str, ViewDocument]) -> Scores | None:

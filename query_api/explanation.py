@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from query_api.answer import Passage
@@ -16,6 +16,7 @@ def explain(
     *,
     arms: Iterable[Arm],
     passages: Sequence[Passage],
+    passed: Mapping[str, int],
     generation: str,
     support: float | None,
     withheld: dict[str, int] | None,
@@ -32,7 +33,7 @@ def explain(
     best = max((passage.keyword_score or 0.0 for passage in passages), default=0.0)
     unit = 1.0 if is_operator or best <= 0.0 else best
     return Explanation(
-        arms=tuple(_arm(arm, passages, is_operator=is_operator) for arm in arms),
+        arms=tuple(_arm(arm, passed.get(arm.name, 0), is_operator=is_operator) for arm in arms),
         candidates=tuple(_candidate(passage, unit) for passage in passages[:CANDIDATES_SHOWN]),
         generation=generation,
         support=round(support, 4) if support is not None else None,
@@ -41,9 +42,7 @@ def explain(
     )
 
 
-def _arm(arm: Arm, passages: Sequence[Passage], *, is_operator: bool) -> ArmExplanation:
-    scores = [p.vector_score if arm.name == "vector" else p.keyword_score for p in passages]
-    passed = sum(score is not None for score in scores)
+def _arm(arm: Arm, passed: int, *, is_operator: bool) -> ArmExplanation:
     return ArmExplanation(
         arm=arm.name,
         candidates=len(arm.found) if is_operator else passed,

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from query_api.answer import Passage
 from query_api.assembly import Reader, assemble
 from query_api.cache.evidence import Evidence
 from query_api.cache.standing import stands
@@ -21,6 +20,9 @@ from schemas.settings import Settings
 
 WANTED: Final = 10
 """Chunks of each arm that should pass the checks; a request for more passages wants as many as it asks for."""
+KEPT: Final = 50
+KEPT_A_PASSAGE: Final = 3
+"""Chunks of which passages are made, in all and for each passage that is wanted: some say the same, some are joined."""
 EXACT_ROWS: Final = 2_000
 """Where at most this many rows come into question, each of them is scored, if candidates don't suffice."""
 SPARE: Final = 1.5
@@ -61,7 +63,7 @@ class Gathering:
         """Fill in the passages that this caller may be shown, best first. Raises: Ended, when no arm could search."""
         query.as_of, query.as_of_at = self._view.as_of(), query.deadline.clock()  # before anything is read: never too fresh
         query.withheld.clear()
-        query.passages, query.chunks = [], []
+        query.passages, query.chunks, query.passed = [], [], {}
         step, before = Step(max(self._settings.query.candidates, query.request.passages)), None
         while True:
             with query.timings.step("retrieve"):
@@ -126,15 +128,16 @@ class Gathering:
             reader = self.reader(query)
             vector, keyword = retrieved.vector.scores(), retrieved.keyword.scores()
             weight, size = self._settings.query.vector_weight, self._settings.query.passage_tokens
-            found = assemble(snapshot, reader, retrieved.keys(), vector, keyword, weight, size)
-            query.passages, query.chunks, query.withheld = found
+            most = max(KEPT, KEPT_A_PASSAGE * query.request.passages)
+            found = assemble(snapshot, reader, retrieved.keys(), vector, keyword, weight, size, most)
+            query.passages, query.chunks, query.passed, query.withheld = found
             query.generation = snapshot.generation
             return self._following(snapshot, reader, query, retrieved, step)
 
     def _following(self, snapshot: ViewSnapshot, reader: Reader, query: Query, retrieved: Retrieved, step: Step) -> Step | None:
         """More candidates where enough would pass, each row in question where those are few; None: enough, or all there is."""
         wanted = max(WANTED, query.request.passages)
-        passed = [_passed(arm, query.chunks) for arm in retrieved if not _is_whole(arm, step.limit)]
+        passed = [query.passed[arm.name] for arm in retrieved if not _is_whole(arm, step.limit)]
         least = min(passed, default=wanted)
         if step.rows is not None or step.trusts_rows or least >= wanted:
             return None
@@ -148,11 +151,6 @@ class Gathering:
         if step.limit < most:
             return Step(most)
         return Step(step.limit, trusts_rows=True) if OPERATOR not in reader.principals and not reader.filters else None
-
-
-def _passed(arm: Arm, chunks: Sequence[Passage]) -> int:
-    scores = [chunk.vector_score if arm.name == "vector" else chunk.keyword_score for chunk in chunks]
-    return sum(score is not None for score in scores)
 
 
 def _is_whole(arm: Arm, limit: int) -> bool:

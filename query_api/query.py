@@ -41,7 +41,8 @@ class Query:
     Attributes:
         question: what is searched and answered; of a conversation, made to stand alone.
         indexes: where to look, once it is routed.
-        passages: what passed every check, best first, neighbours joined. chunks: the single chunks they were made of.
+        passages: what passed every check, best first, neighbours joined. chunks: the single chunks they were made of. passed: how
+            many candidates of each arm did.
         as_of_at: when `as_of` was taken, on the deadline's clock.
         evidence: the passages of the prompt. rests_on: what must stand for the answer to be shown; of a remembered answer, that
             of its own prompt.
@@ -66,6 +67,7 @@ class Query:
     retrieved: Retrieved | None = None
     passages: list[Passage] = field(default_factory=list)
     chunks: list[Passage] = field(default_factory=list)
+    passed: Mapping[str, int] = field(default_factory=dict)
     withheld: Counter[str] = field(default_factory=Counter)
     support: Support | None = None
     cache: CacheExplanation | None = None
@@ -84,7 +86,7 @@ class Query:
 
     def forget(self) -> None:
         """Nothing that was found is told of: it was not looked at again."""
-        self.passages, self.chunks, self.rests_on = [], [], ()
+        self.passages, self.chunks, self.passed, self.rests_on = [], [], {}, ()
 
     def withdraw(self) -> None:
         """What was found went while it was worked on, each time."""

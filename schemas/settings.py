@@ -186,7 +186,7 @@ class QuerySettings(Section):
     """The read path."""
 
     deadline_s: PositiveSeconds = Field(10.0, description="Time for a query that names no deadline.")
-    candidates: PositiveInt = Field(50, description="Candidates asked of each retrieval arm at first.")
+    candidates: PositiveInt = Field(100, description="Candidates asked of each retrieval arm at first.")
     max_candidates: PositiveInt = Field(800, description="Candidates asked of each arm at most, when too few survive the checks.")
     max_access_lag_s: PositiveSeconds = Field(
         60.0, description="With a view older than this only documents for everyone are served."

@@ -14,6 +14,7 @@ from typing import Final
 
 import structlog
 import uvicorn
+import uvloop
 
 from query_api.http.app import HttpApp
 from query_api.http.connection import LOOK_EVERY_S, Connection, most_connections
@@ -158,7 +159,8 @@ class HttpService:
 
     def _run(self) -> None:
         try:
-            asyncio.run(self.serve())
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(self.serve())
         except BaseException as exc:
             self.error = exc
             _log.exception("http_server_died")

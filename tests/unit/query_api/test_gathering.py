@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from query_api.gathering import EXACT_ROWS
+from query_api.deadline import Deadline
+from query_api.gathering import EXACT_ROWS, KEPT
 from schemas.acl import OPERATOR, PUBLIC, AllowList
 from schemas.index import DocKey
-from schemas.queries import AnswerEvent
-from tests.unit.query_api.world import World
+from schemas.queries import AnswerEvent, QueryRequest
+from tests.unit.query_api.world import World, run
 
 QUESTION = "How do I change my card PIN?"
 DOCUMENTS = 200
@@ -115,4 +116,19 @@ def test_where_rows_are_too_many_to_score_each_they_are_believed(tmp_path: Path,
     event = world.ask(QUESTION, "group:few")
     assert len(found(event)) >= 10
     assert all(number % 10 == 0 for number in found(event))
+    world.close()
+
+
+def test_a_deep_search_orders_the_best_and_drops_the_rest(tmp_path: Path) -> None:
+    """A hundred candidates of each arm pass; as many passages as are wanted are made of the best of them."""
+    world = World(tmp_path, candidates=100)
+    fill(world, lambda _: PUBLIC, lambda _: PUBLIC)
+    for wanted in (5, KEPT - 10):
+        request = QueryRequest(query_id="q", question=QUESTION, passages=wanted, explain=True)
+        event = run(world.pipeline.search(request, Deadline.after(5.0)))
+        assert event.explanation is not None
+        assert [arm.candidates for arm in event.explanation.arms] == [100, 100]
+        assert len(event.citations) == wanted
+        scores = [citation.score for citation in event.citations]
+        assert scores == sorted(scores, reverse=True)
     world.close()
