@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -183,6 +184,8 @@ class Reading:
         self.settings = settings.model_copy(update={"auth": settings.auth.model_copy(update={"api_keys_file": keys})})
         self.service = QueryService(self.settings, where, serves_kafka=serves_kafka)
         self._client = httpx.Client(timeout=DEADLINE_S + 30, limits=httpx.Limits(max_connections=100), trust_env=False)
+        # Several of them share a Redis, where an id that was heard before gets the answer it had.
+        self._name = secrets.token_hex(4)
         self._ids = itertools.count(1)
 
     def start(self) -> None:
@@ -197,7 +200,7 @@ class Reading:
 
     def ask(self, asked: str, *, as_staff: bool = False, deadline_s: float = DEADLINE_S, **more: Any) -> Heard:
         """The final event, whatever it says; a problem document carries it, too."""
-        fields = {"query_id": f"q{next(self._ids)}", "cache": "off", "timeout_ms": round(deadline_s * 1000), **more}
+        fields = {"query_id": f"{self._name}-{next(self._ids)}", "cache": "off", "timeout_ms": round(deadline_s * 1000), **more}
         headers = self._staff if as_staff else {}
         url = f"{self.service.http_url}/v1/answers"
         began = time.monotonic()
