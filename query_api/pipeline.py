@@ -42,6 +42,7 @@ SHARE_FOR_WRITES: Final = 0.6
 STATIC_RESERVE_S: Final = 0.2
 STATIC_SHARE: Final = 0.2
 """Left of the deadline when a model is given up, for saying so: so many seconds, but no more than this share."""
+EXPIRED_BEFORE: Final = "the deadline had passed before work on the query began"
 EXPIRED_WHILE: Final = "the deadline passed while answering"
 
 _log = structlog.get_logger(__name__)
@@ -147,7 +148,8 @@ class AnswerPipeline:
             event = final_event(query, end.outcome, self._view.as_of, error=end.error, reason=end.reason)
         except TimeoutError:
             query.forget()
-            event = final_event(query, "expired", self._view.as_of, error=EXPIRED_WHILE, reason="deadline_passed")
+            error = query.deadline.missed(EXPIRED_WHILE)
+            event = final_event(query, "expired", self._view.as_of, error=error, reason="deadline_passed")
         except Exception as exc:
             query.forget()
             reason, error = failure(query, exc)
@@ -228,9 +230,7 @@ class AnswerPipeline:
         """Refuse what can't be answered, before any work; wait for what the caller has written."""
         with query.timings.step("admit"):
             if query.deadline.has_passed:
-                raise Ended(
-                    outcome="expired", reason="deadline_passed", error="the deadline had passed before work on the query began"
-                )
+                raise Ended(outcome="expired", reason="deadline_passed", error=query.deadline.missed(EXPIRED_BEFORE))
             unknown_names = sorted(set(query.request.indexes) - set(self._settings.indexes))
             if unknown_names:
                 known = ", ".join(sorted(self._settings.indexes))

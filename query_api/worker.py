@@ -201,10 +201,8 @@ class QueryWorker:
         return request.model_copy(update={"principals": await self._signatures.principals(request.token), "token": None})
 
     def _deadline(self, request: QueryRequest) -> Deadline:
-        seconds = self._settings.query.deadline_s
-        if request.deadline is not None:
-            seconds = min(seconds, (to_ms(request.deadline) - self._now_ms()) / 1000)
-        return Deadline.after(seconds)
+        own_s = (to_ms(request.deadline) - self._now_ms()) / 1000 if request.deadline is not None else None
+        return Deadline.of_request(time.monotonic(), self._settings.query.deadline_s, own_s)
 
     async def _reply(self, answer: AnswerEvent, topic: str) -> bool:
         key = answer.query_id.encode()

@@ -354,7 +354,7 @@ class HttpApp:
 
     def _deadline(self, request: Request, asked: SearchRequest, arrived: float) -> Deadline:
         """The earliest of what the request says, and at most the settings'."""
-        limits = [self._settings.query.deadline_s]
+        limits: list[float] = []
         if asked.timeout_ms is not None:
             limits.append(asked.timeout_ms / 1000)
         if asked.deadline is not None:
@@ -365,7 +365,7 @@ class HttpApp:
                 code = "invalid"
                 raise ProblemError(code, f"{TIMEOUT_HEADER} must be milliseconds, 1 to 9999999")
             limits.append(int(header) / 1000)
-        return Deadline(arrived + min(limits))
+        return Deadline.of_request(arrived, self._settings.query.deadline_s, min(limits, default=None))
 
 
 def _query(asked: SearchRequest, query_id: str, caller: Identity, **more: Any) -> Any:

@@ -80,7 +80,9 @@ KINDS: Final[Mapping[str, Kind]] = {
     "answer_failed": Kind(503, "No answer could be made", _AGAIN),
     "not_acknowledged": Kind(503, "The log did not acknowledge in time", "Publish the same again: it does no harm."),
     "answer_replaced": Kind(503, "The text sent so far is void", "Discard it and ask again."),
-    "deadline_passed": Kind(504, "The deadline passed", "Give more time with `timeout_ms`, or ask for less."),
+    "deadline_passed": Kind(
+        504, "The deadline passed", "Give more time with `timeout_ms`, up to RAG_QUERY__DEADLINE_S, or ask for less."
+    ),
 }
 """By code. `answer_replaced` comes inside OpenAI's streams only: they can't take text back."""
 

@@ -112,7 +112,9 @@ class Turn:
                 return self._without_answer("failed", "stopping", "this server is being stopped; ask again")
             left = self._deadline.remaining_s + GRACE_S if not self._is_late else 0.0
             if left <= 0:
-                return self._without_answer("expired", "deadline_passed", "the deadline passed while answering")
+                return self._without_answer(
+                    "expired", "deadline_passed", self._deadline.missed("the deadline passed while answering")
+                )
             self._news.clear()
             try:
                 async with asyncio.timeout(left if silence_s is None else min(left, silence_s)):

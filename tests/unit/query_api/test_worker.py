@@ -218,6 +218,29 @@ def test_the_deadline_is_the_requests_or_the_settings(given_s: int | None, expec
     scenario(steps)
 
 
+def test_a_deadline_that_passed_says_whose_it_was() -> None:
+    """More time helps where the request was in a hurry; where settings allow no more, it wouldn't: they are named."""
+
+    class Late(Bench):
+        """Ends as the pipeline does when its deadline passes."""
+
+        async def answer(self, request: QueryRequest, deadline: Deadline, listen: Listen | None = None) -> AnswerEvent:
+            error = deadline.missed("too late")
+            return AnswerEvent(query_id=request.query_id, outcome="expired", error=error, reason="deadline_passed")
+
+    async def steps() -> None:
+        bench = Late(deadline_s=10)
+        await bench.ask(0, deadline=from_ms(1_060_000).isoformat())
+        await bench.ask(1)
+        await bench.ask(2, deadline=from_ms(1_003_000).isoformat())
+        await until(lambda: bench.acknowledged == [0, 1, 2])
+        said = {event.query_id: event.error for sent in bench.sent if (event := AnswerEvent.from_bytes(sent.value))}
+        capped = "too late; a question is worked on for 10 s at most, however long its asker waits (RAG_QUERY__DEADLINE_S)"
+        assert said == {"q0": capped, "q1": capped, "q2": "too late; the request said until when: give it more time"}
+
+    scenario(steps)
+
+
 def test_what_can_not_be_told_is_answered_as_a_failure() -> None:
     """An event that can't be written down holds up nothing behind it."""
 
