@@ -37,8 +37,9 @@ from schemas.join import DocumentState
 
 # What is hidden now (floors, expiry) counts towards a limit that is about what is readable.
 SCAN_SLACK: Final = 2
-SCAN_DOCUMENTS: Final = 20_000
-"""Documents that one reader or one filter may have before it counts as not selective: listing them takes 1 µs each."""
+SCAN_ENTRIES: Final = 20_000
+"""Entries that a caller's principals, or one filter, may have before they count as not selective: each takes 1 µs to look at, and
+a document has one for every group of the caller's that may read it."""
 NO_FILTERS: Final[Mapping[str, Filter]] = {}
 DECODED_SIZE: Final = 2
 """About how many bytes of memory a byte of a manifest takes."""
@@ -270,13 +271,15 @@ class ViewSnapshot:
         Returns:
             Row id to document; None when there are more than `limit`, which is found out quickly.
         """
-        found: dict[bytes, int] | None = None
         lists = [] if OPERATOR in principals else [self._read_by(principals)]
-        for listed in (*lists, *(self._matching(name, wanted) for name, wanted in filters.items())):
-            few = _listed(listed)
+        lists += [self._matching(name, wanted) for name, wanted in filters.items()]
+        most = limit * SCAN_SLACK
+        found: dict[bytes, int] | None = None
+        for listed in lists:
+            few = _listed(listed, most if len(lists) == 1 else None)  # of several, only what is on all of them counts
             if few is not None:
                 found = few if found is None else {name: count for name, count in found.items() if name in few}
-        if found is None or sum(found.values()) > limit * SCAN_SLACK:
+        if found is None or sum(found.values()) > most:
             return None
         return self._rows_of(found, Wanted(principals, now_ms, frozenset(indexes), filters), limit)
 
@@ -359,11 +362,15 @@ class ViewSnapshot:
         return standing(floor, self._positions) if floor != NO_FLOOR else floor
 
 
-def _listed(entries: Iterator[tuple[bytes, bytes]]) -> dict[bytes, int] | None:
-    """Number of passages by document; None where there are too many documents to list."""
+def _listed(entries: Iterator[tuple[bytes, bytes]], most: int | None) -> dict[bytes, int] | None:
+    """Number of passages by document; None where there are too many entries to list, or more than `most` passages in all."""
     found: dict[bytes, int] = {}
-    for key, count in entries:
-        found[key[-FINGERPRINT_BYTES:]] = unpack_count(count)
-        if len(found) > SCAN_DOCUMENTS:
+    passages = 0
+    for visited, (key, raw) in enumerate(entries, start=1):
+        document = key[-FINGERPRINT_BYTES:]
+        if document not in found:
+            found[document] = unpack_count(raw)
+            passages += found[document]
+        if visited > SCAN_ENTRIES or (most is not None and passages > most):
             return None
     return found
