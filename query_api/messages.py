@@ -58,12 +58,12 @@ class ReplyTopics(NamedTuple):
         return topic == self.default or topic in self.allowed
 
 
-def read(message: QueryMessage, topics: ReplyTopics, now_ms: int) -> Asked | Refused:
-    """What `message` asks. Never raises, whatever the bytes are."""
+def read(message: QueryMessage, topics: ReplyTopics, now_ms: int, letter_bytes: int = MAX_LETTER_BYTES) -> Asked | Refused:
+    """What `message` asks. Never raises, whatever the bytes are. A dead letter has at most `letter_bytes`."""
     try:
         request = parse(QueryRequest, message.value or b"")
     except Rejected as problem:
-        letter = _dead_letter(message, problem, now_ms)
+        letter = dead_letter(message, problem, now_ms).fitting(letter_bytes)
         query_id, reply_to = _salvaged(message, topics)
         return Refused(letter, _rejection(query_id, problem) if query_id else None, reply_to)
     if request.reply_to is None or topics.permits(request.reply_to):
@@ -79,7 +79,8 @@ def _rejection(query_id: str, problem: Rejected) -> AnswerEvent:
     return AnswerEvent(query_id=query_id, outcome="rejected", error=problem.detail, reason=problem.reason)
 
 
-def _dead_letter(message: QueryMessage, problem: Rejected, now_ms: int) -> DeadLetter:
+def dead_letter(message: QueryMessage, problem: Rejected, now_ms: int) -> DeadLetter:
+    """All of `message`, and what is wrong with it."""
     return DeadLetter(
         reason=problem.reason,
         detail=problem.detail,
@@ -90,7 +91,7 @@ def _dead_letter(message: QueryMessage, problem: Rejected, now_ms: int) -> DeadL
         timestamp_ms=message.timestamp_ms,
         failed_at_ms=now_ms,
         headers=message.headers,
-    ).fitting(MAX_LETTER_BYTES)
+    )
 
 
 def _salvaged(message: QueryMessage, topics: ReplyTopics) -> tuple[str | None, str]:

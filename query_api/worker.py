@@ -17,11 +17,12 @@ import structlog
 from query_api.attempts import Attempts
 from query_api.deadline import Deadline
 from query_api.deltas import DeltaSender
-from query_api.messages import Asked, QueryMessage, ReplyTopics, read
+from query_api.messages import MAX_LETTER_BYTES, Asked, QueryMessage, ReplyTopics, dead_letter, read
 from query_api.metrics import QueryMetrics
 from query_api.offsets import InOrder, Ticket
 from query_api.query import Listen
 from query_api.tasks import TaskPool
+from schemas.dead_letters import DeadLetter
 from schemas.errors import Rejected, Retryable
 from schemas.queries import AnswerEvent, AsOf, Outcome, QueryRequest
 from schemas.settings import Settings
@@ -37,6 +38,7 @@ _TOKEN_PROBLEMS: Final = {
     "token_missing": "this system takes who asks from a signed token: send one in `token`",
     "tokens_not_configured": "tokens can't be checked here: an operator names their issuer in RAG_AUTH__JWT_ISSUER",
 }
+_UNEXPECTED: Final = "an unexpected error; the log of the query process has it"
 
 _log = structlog.get_logger(__name__)
 
@@ -101,6 +103,7 @@ class QueryWorker:
         self._signatures = signatures
         self.attempts = Attempts(now_ms)
         self._topics = ReplyTopics(settings.kafka.topics.answers, frozenset(settings.query.reply_topics))
+        self._letter_bytes = min(MAX_LETTER_BYTES, settings.kafka.max_message_bytes)
         self._pool = TaskPool(settings.query.concurrency)
         self._in_order: InOrder[tuple[str, int], Callable[[], object]] = InOrder()
         self._is_stopping = False
@@ -132,22 +135,39 @@ class QueryWorker:
 
     async def _conclude(self, message: QueryMessage, attempt: int) -> bool:
         """Everything that `message` asks for is said, and the broker has it. False: the process ends before that."""
-        outcome = read(message, self._topics, self._now_ms())
+        try:
+            return await self._say(message, attempt)
+        except Exception as exc:
+            # Unsaid, it would never be acknowledged, nor would any query behind it.
+            _log.error("message_crashed", source=str(message.source), exc_info=exc)
+        problem = Rejected("internal_error", _UNEXPECTED)
+        return await self._bury(dead_letter(message, problem, self._now_ms()).fitting(self._letter_bytes))
+
+    async def _say(self, message: QueryMessage, attempt: int) -> bool:
+        outcome = read(message, self._topics, self._now_ms(), self._letter_bytes)
         if isinstance(outcome, Asked):
             return await self._answer(outcome, attempt)
         letter, answer = outcome.dead_letter, outcome.answer
-        if letter is not None:
-            self._metrics.dead_letters.labels(letter.reason).inc()
-            _log.warning("dead_letter", reason=letter.reason, detail=letter.detail, source=str(letter.source))
-            # A null would be a tombstone in a compacted topic; the headers say that the value was one.
-            topic = self._settings.kafka.topics.dead_letters
-            if not await self._deliver(Outgoing(topic, letter.wire_key(), letter.raw or b"", letter.wire_headers())):
-                return False
+        if letter is not None and not await self._bury(letter):
+            return False
         if answer is None:
             return True
         self._metrics.answered(answer, 0.0, {})
         place = {"attempt": attempt, "answered_at": from_ms(self._now_ms())}
         return await self._reply(self._stated(answer).model_copy(update=place), outcome.reply_to)
+
+    async def _bury(self, letter: DeadLetter) -> bool:
+        """The broker has the dead letter, or as much of it as it takes. False: the process ends before that."""
+        self._metrics.dead_letters.labels(letter.reason).inc()
+        _log.warning("dead_letter", reason=letter.reason, detail=letter.detail, source=str(letter.source))
+        topic = self._settings.kafka.topics.dead_letters
+        for one in (letter, letter.fitting(0)):
+            try:
+                # A null would be a tombstone in a compacted topic; the headers say that the value was one.
+                return await self._deliver(Outgoing(topic, one.wire_key(), one.raw or b"", one.wire_headers()))
+            except Rejected as exc:
+                _log.error("dead_letter_refused", topic=topic, source=str(letter.source), reason=exc.reason, detail=exc.detail)
+        return True  # not even where it lies is taken: the log has that
 
     async def _answer(self, asked: Asked, attempt: int) -> bool:
         """Deltas while the answer is made, then the final event."""
@@ -164,8 +184,7 @@ class QueryWorker:
         return await self._reply(deltas.numbered(self._crashed(asked.request, deltas.last_attempt + 1)), asked.reply_to)
 
     def _crashed(self, request: QueryRequest, attempt: int) -> AnswerEvent:
-        error = "an unexpected error; the log of the query process has it"
-        final = self._refused(request, "failed", "internal_error", error)
+        final = self._refused(request, "failed", "internal_error", _UNEXPECTED)
         return final.model_copy(update={"attempt": attempt, "answered_at": from_ms(self._now_ms())})
 
     async def _final(self, asked: QueryRequest, deadline: Deadline, deltas: DeltaSender) -> AnswerEvent:

@@ -77,10 +77,13 @@ def test_any_bytes_end_somewhere(value: bytes | None, key: bytes | None) -> None
     assert isinstance(outcome, Asked) or outcome.dead_letter is not None or outcome.answer is not None
 
 
-def test_a_message_that_grew_when_it_was_unpacked_is_not_repeated() -> None:
+@pytest.mark.parametrize(
+    ("size", "letter_bytes"), [(100_000_000, MAX_LETTER_BYTES), (9_900, 10_000)], ids=["the largest", "the smallest"]
+)
+def test_a_message_that_grew_when_it_was_unpacked_is_not_repeated(size: int, letter_bytes: int) -> None:
     """Its dead letter must fit into a message; it says where the other is."""
-    refused = read(message(b" " * 100_000_000, b"q1"), TOPICS, 5)
+    refused = read(message(b" " * size, b"q1"), TOPICS, 5, letter_bytes)
     assert isinstance(refused, Refused) and refused.dead_letter is not None
     letter = refused.dead_letter
     assert (letter.raw, letter.is_complete, letter.source) == (None, False, SourcePosition(1, 7))
-    assert letter.size <= MAX_LETTER_BYTES
+    assert letter.size <= letter_bytes

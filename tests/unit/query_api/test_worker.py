@@ -19,7 +19,7 @@ from schemas.dead_letters import DeadLetter
 from schemas.errors import Rejected, Retryable
 from schemas.index import SourcePosition
 from schemas.queries import AnswerEvent, AsOf, PartitionLag, QueryRequest
-from schemas.settings import QuerySettings, Settings
+from schemas.settings import KafkaSettings, QuerySettings, Settings
 from schemas.wire import from_ms
 from tests.unit.query_api.world import until
 
@@ -30,7 +30,7 @@ class Bench:
     """A worker with a broker in memory and a pipeline that waits for gates."""
 
     def __init__(self, **query: Any) -> None:
-        self.settings = Settings(query=QuerySettings(**query))
+        self.settings = Settings(query=QuerySettings(**query), kafka=KafkaSettings(max_message_bytes=256 * 1024))
         self.sent: list[Outgoing] = []
         self.acknowledged: list[int] = []
         self.working: list[str] = []
@@ -139,6 +139,65 @@ def test_a_null_value_is_no_tombstone_for_dead_letters() -> None:
         await until(lambda: bench.acknowledged == [7])
         assert bench.sent[0].value == b""
         assert DeadLetter.from_wire(b"", list(bench.sent[0].headers)).raw is None
+
+    scenario(steps)
+
+
+def test_a_dead_letter_fits_into_a_message() -> None:
+    """What was compressed on its way here may be larger than any message: the letter says where it lies."""
+
+    async def steps() -> None:
+        bench = Bench()
+        bench.fail = lambda message: Rejected("answer_too_large", "too large") if len(message.value) > 256 * 1024 else None
+        await bench.take(7, b" " * 500_000)
+        await until(lambda: bench.acknowledged == [7])
+        found = DeadLetter.from_wire(bench.sent[0].value, list(bench.sent[0].headers))
+        assert (found.raw, found.is_complete, found.source) == (None, False, SourcePosition(0, 7))
+
+    scenario(steps)
+
+
+@pytest.mark.parametrize("takes_little", [True, False])
+def test_a_dead_letter_that_is_refused_holds_up_nothing(*, takes_little: bool) -> None:
+    """A topic may take less than the settings say, or nothing at all: what lies behind is answered and acknowledged."""
+
+    async def steps() -> None:
+        bench = Bench()
+
+        def fail(message: Outgoing) -> Exception | None:
+            is_too_much = bool(message.value) or not takes_little
+            is_letter = message.topic == "rag.dead-letters"
+            return Rejected("answer_too_large", "too large") if is_letter and is_too_much else None
+
+        bench.fail = fail
+        await bench.take(0, b"garbage")
+        await bench.ask(1)
+        await until(lambda: bench.acknowledged == [0, 1])
+        letters = [sent for sent in bench.sent if sent.topic == "rag.dead-letters"]
+        found = [DeadLetter.from_wire(sent.value, list(sent.headers)) for sent in letters]
+        assert [(one.source, one.is_complete) for one in found] == ([(SourcePosition(0, 0), False)] if takes_little else [])
+        assert {sent.key for sent in bench.sent if sent.topic == "rag.answers"} == {b"key", b"q1"}
+
+    scenario(steps)
+
+
+def test_a_query_whose_answers_are_all_refused_is_a_dead_letter() -> None:
+    """Not even the answer that says why is taken: what lies behind is acknowledged all the same."""
+
+    async def steps() -> None:
+        bench = Bench()
+
+        def fail(message: Outgoing) -> Exception | None:
+            is_refused = message.topic == "rag.answers" and message.key == b"q0"
+            return Rejected("answer_too_large", "too large") if is_refused else None
+
+        bench.fail = fail
+        await bench.ask(0)
+        await bench.ask(1)
+        await until(lambda: bench.acknowledged == [0, 1])
+        (letter,) = (sent for sent in bench.sent if sent.topic == "rag.dead-letters")
+        found = DeadLetter.from_wire(letter.value, list(letter.headers))
+        assert (found.reason, found.source, found.topic) == ("internal_error", SourcePosition(0, 0), "rag.queries")
 
     scenario(steps)
 
