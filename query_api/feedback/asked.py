@@ -42,9 +42,9 @@ class AskedLog:
     def note(self, query_id: str, principals: Iterable[str], entry_id: str | None) -> None:
         """Remember who asked. May block for the store's timeout: call it in a thread where the store is a server."""
         raw = orjson.dumps({"format": 1, "entry": entry_id})
-        self._store.put(_key(query_id), b"{}", self._ttl_s)
         for asker in _askers(principals):
             self._store.put(_key(query_id, asker), raw, self._ttl_s)
+        self._store.put(_key(query_id), b"{}", self._ttl_s)  # last: whoever finds the query finds its asker
 
     def find(self, query_id: str, principal: str | None) -> Asked | Unmatched:
         """The query, if `principal` asked it."""

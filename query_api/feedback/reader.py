@@ -19,8 +19,11 @@ from schemas.wire import parse
 
 POLL_S: Final = 0.25
 PATIENCE_S: Final = 1.0
-"""An asker is noted beside the answer, maybe by another worker: feedback that comes at once is looked at again so much later."""
+"""An asker is noted beside the answer, maybe by another worker: feedback that comes at once is looked at again so much later. As
+well where the query is known as somebody else's: two may have chosen one id."""
 MOST_HELD: Final = 1_000
+MAY_COME: Final = frozenset(unmatched.value for unmatched in Unmatched)
+"""What feedback is as long as its asker's note waits."""
 AGAIN_AFTER_S: Final = 1.0
 
 _log = structlog.get_logger(__name__)
@@ -121,7 +124,7 @@ class FeedbackReader:
 
     def _take_or_hold(self, raw: bytes | None) -> None:
         outcome = self._judge(raw)
-        if outcome == Unmatched.UNKNOWN.value and raw is not None and len(self._held) < MOST_HELD:
+        if outcome in MAY_COME and raw is not None and len(self._held) < MOST_HELD:
             self._held.append((time.monotonic() + PATIENCE_S, raw))
         else:
             self._count(outcome)

@@ -10,7 +10,8 @@ from prometheus_client import CollectorRegistry
 
 from connectors.kafka import Record
 from connectors.redis import MemoryStore
-from query_api.feedback import AskedLog, FeedbackMetrics, FeedbackReader, Noting
+from query_api.feedback import Asked, AskedLog, FeedbackMetrics, FeedbackReader, Noting
+from query_api.feedback.asked import Unmatched
 from query_api.feedback.noting import MOST_WAITING
 from schemas.errors import Retryable
 from schemas.feedback import Feedback
@@ -106,11 +107,16 @@ def test_the_reader_waits_for_kafka_and_ends_when_told() -> None:
     assert topic.closed == 1
 
 
-def test_feedback_may_come_before_its_asker_is_noted() -> None:
-    """Answers don't wait for the note: what is not known yet is looked at once more, then counted as unknown."""
+@pytest.mark.parametrize(
+    ("before", "given_up_as"), [((), "unknown"), (("late", "never"), "foreign")], ids=["an id of its own", "somebody else's id"]
+)
+def test_feedback_may_come_before_its_asker_is_noted(before: tuple[str, ...], given_up_as: str) -> None:
+    """Answers don't wait for the note: what doesn't count yet is looked at once more, then counted as what it is."""
     topic, registry = Topic(), CollectorRegistry()
     asked, barred = AskedLog(MemoryStore(), 60), list[str]()
     reader = FeedbackReader(topic.open, asked, barred.append, FeedbackMetrics(registry))
+    for query_id in before:
+        asked.note(query_id, ("user:tom",), "his")
     topic.records += [Record("rag.feedback", 0, n, 0, b"q", message(name)) for n, name in enumerate(("late", "never"))]
     reader.start()
     wait_until(lambda: not topic.records, within_s=10, what="the feedback to be read")
@@ -120,9 +126,27 @@ def test_feedback_may_come_before_its_asker_is_noted() -> None:
     def counted(outcome: str) -> float | None:
         return registry.get_sample_value("rag_query_feedback_total", {"outcome": outcome})
 
-    wait_until(lambda: counted("unknown") == 1, within_s=10, what="the other one to be given up")
+    wait_until(lambda: counted(given_up_as) == 1, within_s=10, what="the other one to be given up")
     reader.stop()
     assert counted("down") == 1
+
+
+def test_no_half_of_a_note_makes_its_asker_somebody_else() -> None:
+    """Whatever of a note is written so far: its asker's feedback counts, or may be waited for as nobody's."""
+    found: list[Asked | Unmatched] = []
+
+    class Watched(MemoryStore):
+        """Asks after each write."""
+
+        def put(self, key: str, value: bytes, ttl_s: float) -> bool:
+            super().put(key, value, ttl_s)
+            found.append(asked.find("q1", "user:maya"))
+            return True
+
+    asked = AskedLog(Watched(), 60)
+    asked.note("q1", ("user:anna", "user:maya"), "entry-1")
+    assert found[-1] == Asked("entry-1")
+    assert Unmatched.FOREIGN not in found
 
 
 def test_askers_are_noted_without_waiting_for_the_store() -> None:
