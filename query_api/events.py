@@ -60,11 +60,14 @@ def unknown(query: Query, as_of: Callable[[], AsOf]) -> AnswerEvent:
     return final_event(query, "unknown", as_of, text=UNKNOWN_ANSWER)
 
 
-def repeated_event(event: AnswerEvent, now_ms: int) -> AnswerEvent:
-    """An earlier final event told again: it states its age of now, by the wall clock."""
+def repeated_event(event: AnswerEvent, age_s: float, now_ms: int) -> AnswerEvent:
+    """An earlier final event told again `age_s` later: it states its age of now.
+
+    `reflected_until` is by the wall clock of whoever made it, which may be ahead of this one: it can make the answer older only.
+    """
     if event.as_of is None or event.as_of.reflected_until is None:
         return event
-    lag_ms = max(event.as_of.lag_ms or 0, now_ms - to_ms(event.as_of.reflected_until))
+    lag_ms = max((event.as_of.lag_ms or 0) + round(age_s * 1000), now_ms - to_ms(event.as_of.reflected_until))
     return event.model_copy(update={"as_of": event.as_of.model_copy(update={"lag_ms": lag_ms})})
 
 

@@ -24,7 +24,7 @@ from query_api.gathering import Gathering
 from query_api.metrics import QueryMetrics
 from query_api.query import Ended, EvidenceWithdrawn, Listen, Query
 from query_api.recollection import Memory, Recollection
-from query_api.repeats import Repeats
+from query_api.repeats import Repeated, Repeats
 from query_api.retrieval import Retriever
 from query_api.speech import Speech
 from query_api.view import IndexView
@@ -173,17 +173,29 @@ class AnswerPipeline:
         if repeats is None:
             return await self._made(query, speech)
         async with repeats.turn(query.request):
+            asked_at = query.deadline.clock()
             known = await repeats.recall(query.request)
-            if known is not None and self._gathering.stands(query, known.evidence):
-                query.entry_id = known.entry_id
-                await speech.say(known.event.text)
-                event = repeated_event(known.event, self._now_ms())
-                query.as_of, query.as_of_at = event.as_of, query.deadline.clock()
-                return event
+            repeated = await self._repeated(query, known, asked_at, speech) if known is not None else None
+            if repeated is not None:
+                return repeated
             event = await self._made(query, speech)
             if event.mode != "static":  # a model that was away may be back
                 await repeats.remember(query.request, event, query.tells_of, query.entry_id)
             return event
+
+    async def _repeated(self, query: Query, known: Repeated, asked_at: float, speech: Speech) -> AnswerEvent | None:
+        """The earlier final event, as it is to be told now; None where it may not be shown any more: what was said is void."""
+        event = repeated_event(known.event, known.age_s, self._now_ms())
+        query.rests_on, query.entry_id = known.evidence, known.entry_id
+        query.as_of, query.as_of_at = event.as_of, asked_at
+        with suppress(EvidenceWithdrawn):
+            await speech.say(event.text)
+            if self._stands(query):  # whoever reads slowly takes a piece late
+                return event
+        speech.take_back()
+        query.forget()
+        query.entry_id, query.as_of = None, None
+        return None
 
     async def _made(self, query: Query, speech: Speech) -> AnswerEvent:
         await self._condense(query)

@@ -8,7 +8,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import Final
 
-from connectors.redis.port import Logged
+from connectors.redis.port import Held, Logged
 
 MAX_KEYS: Final = 100_000
 
@@ -26,10 +26,15 @@ class MemoryStore:
         return len(self._held)
 
     def get(self, key: str) -> bytes | None:
+        found = self.held(key)
+        return found.value if found is not None else None
+
+    def held(self, key: str) -> Held | None:
         with self._lock:
             until, value = self._held.get(key, (0.0, b""))
-            if until > self._clock():
-                return value
+            left_s = until - self._clock()
+            if left_s > 0:
+                return Held(value, left_s)
             self._held.pop(key, None)
             return None
 

@@ -8,6 +8,13 @@ BEGINNING = ""
 """Position before the first record of a log."""
 
 
+class Held(NamedTuple):
+    """A value, and for how long it stays, by the store's own clock: the same for everyone who asks."""
+
+    value: bytes
+    left_s: float
+
+
 class ExpiringStore(Protocol):
     """Bytes by key, each for a limited time. Safe to use from several threads.
 
@@ -18,6 +25,10 @@ class ExpiringStore(Protocol):
 
     def get(self, key: str) -> bytes | None:
         """What was put last, unless its time has passed."""
+        ...
+
+    def held(self, key: str) -> Held | None:
+        """The same, with how much of its time is left."""
         ...
 
     def put(self, key: str, value: bytes, ttl_s: float) -> bool:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import redis
+
 from connectors.redis.link import RedisLink
+from connectors.redis.port import Held
 
 
 class RedisStore:
@@ -15,6 +18,16 @@ class RedisStore:
     def get(self, key: str) -> bytes | None:
         found = self._link.call(lambda client: client.get(self._prefix + key), None)
         return found if isinstance(found, bytes) else None
+
+    def held(self, key: str) -> Held | None:
+        def work(client: redis.Redis) -> Held | None:
+            with client.pipeline(transaction=True) as pipe:
+                pipe.get(self._prefix + key)
+                pipe.pttl(self._prefix + key)
+                value, left_ms = pipe.execute()
+            return Held(value, left_ms / 1000) if isinstance(value, bytes) and left_ms >= 0 else None
+
+        return self._link.call(work, None)
 
     def put(self, key: str, value: bytes, ttl_s: float) -> bool:
         ttl_ms = max(1, round(ttl_s * 1000))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final, NamedTuple
 
 import orjson
 
-from connectors.redis import ExpiringStore
+from connectors.redis import ExpiringStore, Held
 from query_api.cache.evidence import Evidence
 from schemas.errors import Rejected
 from schemas.queries import AnswerEvent, QueryRequest
@@ -27,11 +28,15 @@ NOT_THE_SAME_REQUEST: Final = {"deadline", "token", "stream"}
 
 
 class Repeated(NamedTuple):
-    """A final event, every passage that it tells of, and the remembered answer that it is or became: feedback is about that."""
+    """A final event, every passage that it tells of, and the remembered answer that it is or became: feedback is about that.
+
+    `age_s`: how long ago it was made, by the store's clock: workers' own may differ.
+    """
 
     event: AnswerEvent
     evidence: tuple[Evidence, ...]
     entry_id: str | None = None
+    age_s: float = 0.0
 
 
 class Repeats:
@@ -44,11 +49,18 @@ class Repeats:
             … check that `known.evidence` stands, else answer and `await repeats.remember(…)`
     """
 
-    def __init__(self, store: ExpiringStore, ttl_s: float, count: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        store: ExpiringStore,
+        ttl_s: float,
+        count: Callable[[str], None] = lambda _: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """`count` is told of `repeated`, `undecodable`, `too_large`, `late`."""
         self._store = store
         self._ttl_s = ttl_s
         self._count = count
+        self._clock = clock
         self._turns: dict[str, tuple[asyncio.Lock, list[None]]] = {}
 
     @asynccontextmanager
@@ -69,14 +81,14 @@ class Repeats:
         """What this very request was answered before. The caller checks that the evidence stands for it still."""
         try:
             async with asyncio.timeout(PATIENCE_S):
-                raw = await asyncio.to_thread(self._store.get, key_of(request))
+                held = await asyncio.to_thread(self._store.held, key_of(request))
         except TimeoutError:
             self._count("late")
             return None
-        if raw is None:
+        if held is None:
             return None
         try:
-            found = from_bytes(raw)
+            found = from_bytes(held)
         except ValueError:
             self._count("undecodable")
             return None
@@ -89,15 +101,22 @@ class Repeats:
         """Keep a final event that rests on `evidence`; outcomes that may pass are not kept."""
         if event.kind != "final" or event.outcome not in KEPT:
             return
-        raw = to_bytes(Repeated(event, evidence, entry_id))
+        made_at = self._clock()
+        raw = to_bytes(Repeated(event, evidence, entry_id), self._ttl_s)
         if len(raw) > MAX_BYTES:
             self._count("too_large")
             return
         try:
             async with asyncio.timeout(PATIENCE_S):
-                await asyncio.to_thread(self._store.put, key_of(request), raw, self._ttl_s)
+                await asyncio.to_thread(self._put, key_of(request), raw, made_at)
         except TimeoutError:
             self._count("late")
+
+    def _put(self, key: str, raw: bytes, made_at: float) -> None:
+        """What has passed since it was made is of its time already: by what is left of that its age is told."""
+        left_s = self._ttl_s - (self._clock() - made_at)
+        if left_s > 0:
+            self._store.put(key, raw, left_s)
 
 
 def key_of(request: QueryRequest) -> str:
@@ -107,24 +126,25 @@ def key_of(request: QueryRequest) -> str:
     return hashlib.sha256(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
-def to_bytes(repeated: Repeated) -> bytes:
-    """JSON."""
+def to_bytes(repeated: Repeated, ttl_s: float) -> bytes:
+    """JSON. `ttl_s`: how long it stays after it was made."""
     event = base64.b64encode(repeated.event.to_bytes()).decode()
     evidence = [one.to_wire() for one in repeated.evidence]
-    return orjson.dumps({"format": 1, "event": event, "evidence": evidence, "entry": repeated.entry_id})
+    return orjson.dumps({"format": 2, "event": event, "evidence": evidence, "entry": repeated.entry_id, "ttl_s": ttl_s})
 
 
-def from_bytes(raw: bytes) -> Repeated:
+def from_bytes(held: Held) -> Repeated:
     """Raises: ValueError, for what `to_bytes` of this release did not make."""
     try:
-        wire = orjson.loads(raw)
-        if wire["format"] != 1:
+        wire = orjson.loads(held.value)
+        if wire["format"] != 2:  # noqa: PLR2004
             msg = "of another release"
             raise ValueError(msg)
         event = AnswerEvent.from_bytes(base64.b64decode(wire["event"], validate=True))
         entry_id = wire.get("entry")
         evidence = tuple(Evidence.from_wire(one) for one in wire["evidence"])
-        return Repeated(event, evidence, entry_id if isinstance(entry_id, str) else None)
+        age_s = max(0.0, float(wire["ttl_s"]) - held.left_s)
+        return Repeated(event, evidence, entry_id if isinstance(entry_id, str) else None, age_s)
     except (KeyError, TypeError, Rejected) as exc:
         msg = "not a remembered event"
         raise ValueError(msg) from exc

@@ -60,6 +60,27 @@ def test_a_value_leaves_after_its_time(store: ExpiringStore) -> None:
     assert store.get("long") == b"value"
 
 
+def test_how_long_a_value_stays_is_told(store: ExpiringStore) -> None:
+    """By the store's own clock, which goes on; of what isn't there, nothing."""
+    store.put("key", b"\x00\xff", 60)
+    first = store.held("key")
+    assert first is not None
+    assert first.value == b"\x00\xff"
+    assert 50 < first.left_s <= 60
+
+    def left_s() -> float:
+        held = store.held("key")
+        assert held is not None
+        return held.left_s
+
+    wait_until(lambda: left_s() < first.left_s - 0.01, within_s=5, what="time to pass")
+    assert store.put("key", b"new", 5)
+    assert left_s() <= 5
+    assert store.held("other") is None
+    store.put("short", b"value", 0.01)
+    wait_until(lambda: store.held("short") is None, within_s=5, what="the value to expire")
+
+
 def test_a_log_is_read_in_order_from_any_position(make_log: Callable[[int, float], SharedLog]) -> None:
     """A reader that joins late sees what is there; one that goes on sees only what is new."""
     log = make_log(100, 60)

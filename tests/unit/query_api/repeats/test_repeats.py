@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from connectors.redis import MemoryStore
+from connectors.redis import Held, MemoryStore
 from query_api.repeats import Repeated, Repeats
 from query_api.repeats.repeats import from_bytes, key_of
 from schemas.queries import AnswerEvent, QueryRequest
@@ -26,7 +26,24 @@ def test_a_repeated_request_is_known_with_its_evidence() -> None:
     async def scene() -> None:
         repeats = Repeats(MemoryStore(), 60)
         await repeats.remember(REQUEST, EVENT, (evidence("a"),))
-        assert await repeats.recall(REQUEST) == Repeated(EVENT, (evidence("a"),))
+        known = await repeats.recall(REQUEST)
+        assert known is not None
+        assert known == Repeated(EVENT, (evidence("a"),), age_s=known.age_s)
+
+    asyncio.run(scene())
+
+
+def test_its_age_is_the_stores_and_what_passed_before_that_kept_it() -> None:
+    """By one clock for all workers, whatever they are told to keep it for."""
+
+    async def scene() -> None:
+        passed_s, own_s = [0.0], iter([10.0, 12.5])  # made; written
+        store = MemoryStore(clock=lambda: passed_s[0])
+        await Repeats(store, 60, clock=lambda: next(own_s)).remember(REQUEST, EVENT, ())
+        passed_s[0] = 30.0
+        known = await Repeats(store, 20).recall(REQUEST)
+        assert known is not None
+        assert known.age_s == pytest.approx(32.5)
 
     asyncio.run(scene())
 
@@ -89,11 +106,11 @@ def test_the_second_waits_for_the_first() -> None:
     asyncio.run(scene())
 
 
-@pytest.mark.parametrize("raw", [b"", b"[]", b'{"format": 9}', b'{"format": 1, "event": "x", "evidence": []}'])
+@pytest.mark.parametrize("raw", [b"", b"[]", b'{"format": 9}', b'{"format": 2, "event": "x", "evidence": [], "ttl_s": 60}'])
 def test_other_bytes_are_refused(raw: bytes) -> None:
     """And so counted, not raised at a caller."""
     with pytest.raises(ValueError, match=r"."):
-        from_bytes(raw)
+        from_bytes(Held(raw, 60))
     told: list[str] = []
     store = MemoryStore()
     store.put(key_of(REQUEST), raw, 60)
