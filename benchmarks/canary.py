@@ -10,6 +10,7 @@ import json
 import lzma
 import subprocess
 import time
+from bisect import bisect_right
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import groupby
@@ -40,7 +41,7 @@ WARM_POINTS: Final = 20
 WARM_LAG_S: Final = 2.0
 CATCH_UP_S: Final = 300.0
 FLUSH_S: Final = 60.0
-SHOWN_POINTS: Final = 24
+SHOWN_POINTS: Final = 60
 REFRESH_SHARE: Final = 0.25
 """LlamaIndex gets this part of the history, from its middle: it embeds whole documents again and would take far longer."""
 REFRESH_LIMIT_S: Final = 120.0
@@ -58,7 +59,7 @@ class Timed(NamedTuple):
 
 def measure(servers: Servers, folder: Path, history: Path, *, quick: bool) -> dict[str, Any]:
     """Ours over the whole history; LlamaIndex over a part of it, at the same pace."""
-    events, seconds = (400, 12.0) if quick else (None, 100.0)
+    events, seconds = (400, 12.0) if quick else (None, 400.0)
     settings = make_settings(folder / "canary", canary=CANARY)
     given = {"settings": dumped(settings), "history": str(history), "events": events, "seconds": seconds}
     with real_stack(servers, settings, HashingEmbedder(8)):
@@ -145,8 +146,17 @@ def result_of(points: Sequence[Point]) -> dict[str, Any]:
         "stated_s": percentiles([stated for _, stated, _, _ in known]),
         "true_s": percentiles([true for _, _, true, _ in known]),
         "between_s": percentiles([stated - true for _, stated, true, _ in known]),
-        "chart": [(at - known[0][0], stated, true) for at, stated, true, _ in known[:: max(1, len(known) // SHOWN_POINTS)]],
+        "chart": evenly([(at, stated, true) for at, stated, true, _ in known], SHOWN_POINTS),
     }
+
+
+def evenly(points: Sequence[tuple[float, float, float]], count: int) -> list[tuple[float, float, float]]:
+    """Of measured points the last one before each of `count` moments equally far apart; times count from the first."""
+    first_s, last_s = points[0][0], points[-1][0]
+    moments = [first_s + (last_s - first_s) * number / (count - 1) for number in range(count)]
+    times = [at for at, _, _ in points]
+    chosen = [points[max(0, bisect_right(times, moment) - 1)] for moment in moments]
+    return [(moment - first_s, stated, true) for moment, (_, stated, true) in zip(moments, chosen, strict=True)]
 
 
 def refresh(changes: Sequence[Timed], seconds: float, folder: Path) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 Result = dict[str, Any]
@@ -262,10 +262,22 @@ def canary_details(result: Result) -> list[str]:
         f"LlamaIndex: `refresh_ref_docs` with whatever has changed, again and again, {refresh['precision']}, {refresh['window_s']:.0f} s from the history's middle at the same pace;",
         f"{refresh['refreshed']} of {refresh['changes']} changes were in after {refresh['ended_s']:.0f} s, the longest refresh took {refresh['longest_refresh_s']:.1f} s. It embeds a changed document whole.",
         "",
-        "| second | " + " | ".join(f"{at:.0f}" for at, _, _ in ours["chart"]) + " |",
-        "|---|" + "---|" * len(ours["chart"]),
-        "| stated, s | " + " | ".join(f"{stated:.2f}" for _, stated, _ in ours["chart"]) + " |",
-        "| true, s | " + " | ".join(f"{true:.2f}" for _, _, true in ours["chart"]) + " |",
+        *_chart(ours["chart"]),
+    ]
+
+
+def _chart(points: Sequence[tuple[float, float, float]]) -> list[str]:
+    """Stated lag above true lag over the replay; where the lines cross, an answer was staler than it said."""
+    longest_s = max(stated for _, stated, _ in points)
+    return [
+        "```mermaid",
+        "xychart-beta",
+        '    title "Lag while the history replays: stated (upper line) and true (lower line)"',
+        f'    x-axis "seconds since the first change" {points[0][0]:.0f} --> {points[-1][0]:.0f}',
+        f'    y-axis "lag, s" 0 --> {longest_s:.1f}',
+        f"    line [{', '.join(f'{stated:.2f}' for _, stated, _ in points)}]",
+        f"    line [{', '.join(f'{true:.2f}' for _, _, true in points)}]",
+        "```",
     ]
 
 
