@@ -28,8 +28,15 @@ from schemas.acl import EVERYONE, OPERATOR_ONLY, AllowList, Principals, permits
 MAX_ENTRIES = 32
 """Access or expiry entries kept per document. Only changes since the last content count, so few documents hold more than two.
 
-With `MAX_ACL_BYTES` this bounds what registers take: they must fit into one message, whatever comes.
+With `MAX_ACL_BYTES` and `MAX_ENDS` this bounds what registers take: they must fit into one message, whatever comes.
 """
+MAX_ENDS = 256
+"""So many of the ends that access changes have set since the base are kept to the millisecond, the newest ones. Older ones are
+brought forward onto a grid, and of equal ones the newest is kept: as many as the grid has lines, and no document outlives any."""
+GRID_MS = 1 << 28
+"""Three days. Whatever brings ends together must not depend on what else is known, or the order of arrival would tell."""
+GRID_END_MS = 1 << 42
+"""The year 2109, the grid's last line: 16,384 in all."""
 
 NEVER: Literal[-1] = -1
 """The version of a register that nothing has set."""
@@ -105,6 +112,8 @@ class DocumentState(NamedTuple):
         """When the shown content ends, None for never: the base that content set, shortened by whatever came after it."""
         if not self.expiry:
             return None
+        if self._has_lost_its_base:
+            return 0
         base: int | None = None
         ends: list[int] = []
         for entry in self.expiry:
@@ -113,6 +122,12 @@ class DocumentState(NamedTuple):
             elif entry.at_ms is not None:
                 ends.append(entry.at_ms)
         return min([*ends, base] if base is not None else ends, default=None)
+
+    @property
+    def _has_lost_its_base(self) -> bool:
+        """Whether the base may have been cut off, by as many failed upserts as are kept: fail closed."""
+        lasting = [entry for entry in self.expiry if entry.extends]
+        return self.content is not None and len(lasting) == MAX_ENTRIES and lasting[0].version > self.content.version
 
     def is_expired(self, now_ms: int) -> bool:
         ends = self.expires_at_ms()
@@ -218,22 +233,50 @@ def _join_access(
     return tuple(entries[in_force:][-MAX_ENTRIES:])
 
 
-def _expiry_order(entry: ExpiryEntry) -> tuple[bool, int]:
-    """Among entries of one version: content's word counts, then the earlier end (fail closed)."""
-    return entry.extends, -(entry.at_ms if entry.at_ms is not None else 1 << 62)
+def _end(at_ms: int | None) -> int:
+    return at_ms if at_ms is not None else 1 << 62
 
 
 def _join_expiry(
     a: tuple[ExpiryEntry, ...], b: tuple[ExpiryEntry, ...], deleted: int, content_version: int
 ) -> tuple[ExpiryEntry, ...]:
-    if not a and not b:
-        return ()
-    by_version: dict[int, ExpiryEntry] = {}
+    # What most events meet, as for access.
+    if len(a) <= 1 and (a is b or not b or a == b) and (not a or a[0].version > deleted):
+        return a
+    if len(b) == 1 and (not a or a[-1].version < b[0].version) and b[0].extends and deleted < b[0].version <= content_version:
+        return b
+    ends: dict[tuple[int, bool], int | None] = {}
     for entry in (*a, *b):
-        if entry.version > deleted:
-            rival = by_version.get(entry.version)
-            if rival is None or _expiry_order(entry) > _expiry_order(rival):
-                by_version[entry.version] = entry
-    entries = sorted(by_version.values(), key=lambda entry: entry.version)
-    base = max((i for i, entry in enumerate(entries) if entry.extends and entry.version <= content_version), default=0)
-    return tuple(entries[base:][-MAX_ENTRIES:])
+        place = entry.version, entry.extends
+        if entry.version > deleted and (place not in ends or _end(entry.at_ms) < _end(ends[place])):
+            ends[place] = entry.at_ms
+    entries = [ExpiryEntry(version, ends[version, extends], extends) for version, extends in sorted(ends)]
+    lasting = [i for i, entry in enumerate(entries) if entry.extends]
+    base = max((i for i in lasting if entries[i].version <= content_version), default=0)
+    cut = lasting[-MAX_ENTRIES] if len(lasting) >= MAX_ENTRIES else 0
+    return _with_bounded_ends(entries[max(base, cut) :])
+
+
+def _with_bounded_ends(entries: list[ExpiryEntry]) -> tuple[ExpiryEntry, ...]:
+    """`entries` with their ends on the grid where more than `MAX_ENDS` are newer, and none that a newer one makes idle.
+
+    What becomes of an entry depends on newer ones alone. So it does not matter whether a base that comes late, and drops what is
+    older, is known before or after: a rule such as "keep the earliest" would forget what counts after that base.
+    """
+    kept: list[ExpiryEntry] = []
+    ends, earliest = 0, _end(None)
+    for entry in reversed(entries):
+        end = entry
+        if not entry.extends:
+            ends += 1
+            if ends > MAX_ENDS:
+                end = entry._replace(at_ms=_on_grid(entry.at_ms))
+                if _end(end.at_ms) >= earliest:
+                    continue
+            earliest = min(earliest, _end(end.at_ms))
+        kept.append(end)
+    return tuple(reversed(kept))
+
+
+def _on_grid(at_ms: int | None) -> int | None:
+    return min(at_ms, GRID_END_MS) // GRID_MS * GRID_MS if at_ms is not None else None
