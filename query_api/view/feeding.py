@@ -45,9 +45,14 @@ class KeywordFeed:
                 _log.info("filling the keyword index", documents=count)
 
     def feed(self) -> bool:
-        """Hand some of what is dirty to the index. Returns whether there may be more."""
+        """Hand some of what is dirty to the index. Returns whether there may be more.
+
+        That something was fed does not tell of more: under steady writes every turn feeds, and each is to end like an idle one.
+        """
         # What was fed stays dirty until it is committed, so look past it.
-        dirty = [item for item in self._store.dirty(len(self._fed) + FEED_AT_ONCE) if self._fed.get(str(item.key)) != item]
+        most = len(self._fed) + FEED_AT_ONCE
+        listed = self._store.dirty(most)
+        dirty = [item for item in listed if self._fed.get(str(item.key)) != item]
         if not dirty:
             return False
         with self._store.snapshot() as snapshot:
@@ -59,7 +64,7 @@ class KeywordFeed:
                     rows = [(span.row_id, document.passage(n)) for n, span in enumerate(document.chunks)]
                     self._index.replace(item.key, passages_of(document.entry.title, rows))
                 self._fed[str(item.key)] = item
-        return True
+        return len(listed) == most
 
     def is_due(self, *, is_caught_up: bool, is_hurried: bool) -> bool:
         """Whether to commit now: a view that is catching up gains nothing from frequent commits."""
