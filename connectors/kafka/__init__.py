@@ -12,7 +12,7 @@ from connectors.kafka.metadata import cluster_identity, partitions_of
 from connectors.kafka.partitioner import partition_for_key
 from connectors.kafka.producer import Producer
 from connectors.kafka.reader import PartitionReader, read_to_end
-from connectors.kafka.records import OutRecord, Record
+from connectors.kafka.records import OutRecord, Record, footprint
 from connectors.kafka.writer import TransactionalWriter
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "TopicFollower",
     "TransactionalWriter",
     "cluster_identity",
+    "footprint",
     "partition_for_key",
     "partitions_of",
     "read_to_end",

@@ -6,7 +6,9 @@ Delivery reports settle the flow control's accounts and keep the first failure.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -86,19 +88,20 @@ class Sending:
             return UNKNOWN_PARTITION if record.partition is None else record.partition, report
         partition = self._partition(record)
         nbytes = footprint(record)
-        self._admit(self._backlog, producer, (record.topic, partition, nbytes), deadline)
+        _patiently(producer, partial(self._backlog.admit, record.topic, partition, nbytes), deadline)
         return partition, _settling(self._backlog, nbytes, report)
 
-    def _admit(self, backlog: Backlog, producer: Producer, load: tuple[str, int, int], deadline: float) -> None:
-        while True:
-            # Reports of what was sent before settle what these consumers have already read.
-            producer.poll(0)
-            left = deadline - time.monotonic()
-            try:
-                return backlog.admit(*load, timeout=max(0.0, min(left, ROOM_WAIT_S)))
-            except Backpressure:
-                if left <= ROOM_WAIT_S:
-                    raise
+    def await_room(self, producer: Producer, records: Sequence[OutRecord], timeout_s: float) -> None:
+        """Wait until the embedded broker's consumers leave room for `records`, taken together. Raises: Backpressure."""
+        backlog = self._backlog
+        if backlog is None:
+            return
+        loads: Counter[tuple[str, int]] = Counter()
+        for record in records:
+            loads[record.topic, self._partition(record)] += footprint(record)
+        deadline = time.monotonic() + timeout_s
+        for (topic, partition), nbytes in loads.items():
+            _patiently(producer, partial(backlog.await_room, topic, partition, nbytes), deadline)
 
     def _partition(self, record: OutRecord) -> int:
         if record.partition is not None:
@@ -111,6 +114,19 @@ class Sending:
     def _give_back(self, record: OutRecord, partition: int) -> None:
         if self._backlog is not None:
             self._backlog.failed(record.topic, partition, footprint(record))
+
+
+def _patiently(producer: Producer, wait: Callable[[float], None], deadline: float) -> None:
+    """`wait` for room in short turns. Raises: Backpressure, when there was none until `deadline`."""
+    while True:
+        # Reports of what was sent before settle what these consumers have already read.
+        producer.poll(0)
+        left = deadline - time.monotonic()
+        try:
+            return wait(max(0.0, min(left, ROOM_WAIT_S)))
+        except Backpressure:
+            if left <= ROOM_WAIT_S:
+                raise
 
 
 def _settling(backlog: Backlog, nbytes: int, report: OnDelivery) -> OnDelivery:

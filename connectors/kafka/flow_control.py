@@ -100,14 +100,27 @@ class Backlog:
             detail = f"{nbytes} bytes for {topic}; the embedded broker takes {self.max_bytes}. Use Kafka for larger ones"
             msg = "message_too_large"
             raise Rejected(msg, detail)
-        deadline = time.monotonic() + timeout
         with self._changed:
-            state = self._state(topic, partition)
-            while self._consumers.get(topic) and not self._has_room(state, nbytes):
-                if not self._changed.wait(deadline - time.monotonic()) and time.monotonic() >= deadline:
-                    raise Backpressure(self._explain(topic, partition, state), RETRY_AFTER_S)
+            state = self._await_room(topic, partition, nbytes, timeout)
             state.pending_bytes += nbytes
             state.pending_messages += 1
+
+    def await_room(self, topic: str, partition: int, nbytes: int, timeout: float) -> None:
+        """Wait until `admit` of so much, or of as much as there ever is room for, would not wait; reserves nothing.
+
+        Whoever alone sends to `topic` finds that room when it sends. Raises: Backpressure after `timeout` seconds.
+        """
+        with self._changed:
+            self._await_room(topic, partition, min(nbytes, self.max_bytes), timeout)
+
+    def _await_room(self, topic: str, partition: int, nbytes: int, timeout: float) -> _Partition:
+        """With the lock held."""
+        deadline = time.monotonic() + timeout
+        state = self._state(topic, partition)
+        while self._consumers.get(topic) and not self._has_room(state, nbytes):
+            if not self._changed.wait(deadline - time.monotonic()) and time.monotonic() >= deadline:
+                raise Backpressure(self._explain(topic, partition, state), RETRY_AFTER_S)
+        return state
 
     def delivered(self, topic: str, partition: int, nbytes: int, offset: int) -> None:
         """A message that was admitted is in the log at `offset`."""

@@ -13,7 +13,7 @@ from confluent_kafka import Producer as Client
 
 from connectors.kafka._sending import OnDelivery, Sending
 from connectors.kafka.config import producer_config
-from connectors.kafka.errors import AUTHENTICATION_CODES, error_of, is_passing, translate
+from connectors.kafka.errors import error_of, is_passing, is_refusal, translate
 from connectors.kafka.link import KafkaLink
 from connectors.kafka.outage import OutageLog
 from connectors.kafka.partitioner import partition_for_key
@@ -53,6 +53,14 @@ class Producer:
         self._poll(client, 0)
         self._raise_latched()
         self._enqueue(client, record, timeout_s, None)
+
+    def await_room(self, records: Sequence[OutRecord], timeout_s: float) -> None:
+        """Return once `records` can be sent without waiting for the embedded broker's consumers, by a topic's only sender.
+
+        Raises: Backpressure after `timeout_s`. On Kafka there is always room.
+        """
+        with self._translated("waiting for room"):
+            self._sending.await_room(self._opened(), records, timeout_s)
 
     def flush(self, timeout_s: float) -> None:
         """Return when everything sent is acknowledged. Raises: Retryable after `timeout_s`, and what `send` raises."""
@@ -133,9 +141,9 @@ class Producer:
             raise translate(failure, "delivering an earlier record")
 
     def _on_error(self, error: KafkaError) -> None:
-        if error.code() in AUTHENTICATION_CODES:
+        if is_refusal(error):
             self._refused = error
-        if is_passing(error) or error.code() in AUTHENTICATION_CODES:
+        if is_passing(error) or is_refusal(error):
             self._outage.waiting(error.str())
         elif self._sending.failure is None:
             self._sending.failure = error

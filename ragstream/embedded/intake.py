@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Final
 
 import structlog
 
-from connectors.kafka import KafkaLink, OutRecord, Producer, partition_for_key
+from connectors.kafka import Backpressure, KafkaLink, OutRecord, Producer, footprint, partition_for_key
 from ragstream.embedded.journal import Journal
 from schemas.errors import Rejected
 from schemas.settings import MIB
@@ -17,7 +18,12 @@ from schemas.settings import MIB
 MAX_EVENT_BYTES: Final = 2 * MIB
 """The in-process broker holds 5 MiB a partition; larger events need Kafka."""
 BATCH: Final = 500
+GROUP_BYTES: Final = 512 * 1024
+"""Events that wait for room, are journaled and sent together: far below what the broker keeps of a partition."""
+ROOM_TIMEOUT_S: Final = 60.0
+"""For a group: in that time consumers of ordinary speed have read several."""
 FLUSH_TIMEOUT_S: Final = 60.0
+REPLAY_TURN_S: Final = 0.5
 
 log = structlog.get_logger(__name__)
 
@@ -31,31 +37,51 @@ class Intake:
         self._journal = journal
         self._producer = Producer(link)
         self._lock = threading.Lock()
+        self._is_closing = threading.Event()
         self.replayed = 0
 
     def replay(self) -> None:
-        """Send the journal to the broker. Blocks as consumers need; `accept` waits until it is through."""
+        """Send the journal to the broker. Blocks for as long as consumers need; `accept` waits for its end, `close` ends it."""
         with self._lock:
             started = time.monotonic()
             for record in self._journal.replay():
-                self._producer.send(record)
+                if not self._sent_in_time(record):
+                    return
                 self.replayed += 1
             self._producer.flush(FLUSH_TIMEOUT_S)
             if self.replayed:
                 log.info("journal replayed", events=self.replayed, took_s=round(time.monotonic() - started, 2))
 
     def accept(self, records: Sequence[OutRecord]) -> list[tuple[int, int]]:
-        """Journal and publish; returns (partition, offset) of each. Blocks while consumers are behind. Raises: Rejected
-        (nothing is accepted), Retryable.
+        """Journal and publish; returns (partition, offset) of each. Blocks while consumers are behind.
+
+        Raises:
+            Rejected: nothing is accepted.
+            Backpressure: consumers read nothing for a minute. Retryable: disk or broker. The first ones may be accepted: sent
+                again they do no harm.
         """
         now_ms = time.time_ns() // 1_000_000
         placed = [self._placed(record, now_ms) for record in records]
+        places: list[tuple[int, int]] = []
         with self._lock:
-            self._journal.append(placed)
-            return self._producer.send_all(placed, FLUSH_TIMEOUT_S)
+            for group in _groups(placed):
+                # What is in the journal must get into the log: so there is room for it before it is written.
+                self._producer.await_room(group, ROOM_TIMEOUT_S)
+                self._journal.append(group)
+                places += self._producer.send_all(group, FLUSH_TIMEOUT_S)
+        return places
 
     def close(self) -> None:
+        self._is_closing.set()
         self._producer.close()
+
+    def _sent_in_time(self, record: OutRecord) -> bool:
+        """Whether it was sent before the end: that consumers are slow with what was accepted long ago is no error."""
+        while not self._is_closing.is_set():
+            with suppress(Backpressure):
+                self._producer.send(record, REPLAY_TURN_S)
+                return True
+        return False
 
     def _placed(self, record: OutRecord, now_ms: int) -> OutRecord:
         key = record.key or b""
@@ -73,3 +99,18 @@ class Intake:
             partition=partition_for_key(key, self._partitions),
             timestamp_ms=record.timestamp_ms if record.timestamp_ms is not None else now_ms,
         )
+
+
+def _groups(records: Sequence[OutRecord]) -> Iterator[list[OutRecord]]:
+    """In order, `BATCH` and `GROUP_BYTES` at most; a larger record by itself."""
+    group: list[OutRecord] = []
+    size = 0
+    for record in records:
+        nbytes = footprint(record)
+        if group and (len(group) == BATCH or size + nbytes > GROUP_BYTES):
+            yield group
+            group, size = [], 0
+        group.append(record)
+        size += nbytes
+    if group:
+        yield group

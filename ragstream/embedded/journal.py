@@ -5,7 +5,8 @@ path: the same events get the same offsets, so rows get the same ids, and the em
 
 A frame is: length and CRC-32 of what follows (two little-endian u32), then the header's length (u32), the header
 (JSON) and the value.
-A torn frame at the end (the process died while writing; nobody was told that it was accepted) is cut off.
+A torn frame at the end (the process died while writing; nobody was told that it was accepted) is cut off, and so are zeros,
+which a power cut may leave there. A write that fails is taken back at once: what follows it must not count as its rest.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import orjson
 import structlog
 
 from connectors.kafka import OutRecord
-from schemas.errors import DataLoss, Misconfigured
+from schemas.errors import DataLoss, Fatal, Misconfigured, Retryable
 
 _FRAME: Final = struct.Struct("<II")
 _HEADER: Final = struct.Struct("<I")
@@ -38,7 +39,8 @@ class Journal:
         self._path = path
         self._partitions = partitions
         self._lock = threading.Lock()
-        self._file: BinaryIO | None = None
+        self._file: int | None = None
+        self._end = 0
         self.records = 0
 
     def open(self) -> None:
@@ -50,17 +52,28 @@ class Journal:
         if end < size:
             log.warning("journal ends in a torn record, which nobody was told was accepted: cut off", bytes=size - end)
             os.truncate(self._path, end)
-        self._file = self._path.open("ab")
+        self._file, self._end = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644), end
 
     def append(self, records: Sequence[OutRecord]) -> None:
-        """Write `records` (each with its partition and timestamp) and wait for the disk. All or, after a crash, a prefix."""
-        if self._file is None:
-            msg = "open the journal first"
-            raise AssertionError(msg)
+        """Write `records` (each with its partition and timestamp) and wait for the disk. All or, after a crash, a prefix.
+
+        Raises:
+            Retryable: they can't be written now, and none was.
+            Fatal: they can't be written and not be taken back; nothing is appended any more.
+        """
         with self._lock:
-            self._file.write(b"".join(_encode(record) for record in records))
-            self._file.flush()
-            os.fsync(self._file.fileno())
+            if self._file is None:
+                msg = f"the journal {self._path} is not open"
+                raise Fatal(msg)
+            frames = b"".join(_encode(record) for record in records)
+            try:
+                _write_all(self._file, frames)
+                os.fsync(self._file)
+            except OSError as exc:
+                self._take_back(exc)
+                msg = f"the journal {self._path} can't be written: {exc.strerror}; free some space and send it again"
+                raise Retryable(msg) from exc
+            self._end += len(frames)
             self.records += len(records)
 
     def replay(self) -> Iterator[OutRecord]:
@@ -75,8 +88,21 @@ class Journal:
     def close(self) -> None:
         with self._lock:
             if self._file is not None:
-                self._file.close()
+                os.close(self._file)
                 self._file = None
+
+    def _take_back(self, cause: OSError) -> None:
+        """Half a frame would take what is appended after it for its other half."""
+        if self._file is None:
+            return
+        try:
+            os.ftruncate(self._file, self._end)
+            os.fsync(self._file)
+        except OSError as exc:
+            os.close(self._file)
+            self._file = None
+            msg = f"the journal {self._path} ends in half a record ({cause.strerror}), which can't be cut off: {exc.strerror}"
+            raise Fatal(msg) from exc
 
     def _check_partitions(self) -> None:
         """Another number of partitions would give other offsets to the same events."""
@@ -101,7 +127,7 @@ class Journal:
                 end, records = file.tell(), records + 1
             rest = self._path.stat().st_size - end
             file.seek(end)
-            if _FRAME.size <= rest and _FRAME.unpack(file.read(_FRAME.size))[0] + _FRAME.size < rest:
+            if _FRAME.size <= rest and _is_damage(file, rest):
                 msg = f"the journal {self._path} is damaged at byte {end}, {rest} bytes before its end: restore it from a copy"
                 raise DataLoss(msg)
         return end, records
@@ -135,13 +161,27 @@ def _decode(payload: bytes) -> OutRecord:
     )
 
 
+def _write_all(file: int, raw: bytes) -> None:
+    left = memoryview(raw)
+    while left:
+        left = left[os.write(file, left) :]
+
+
+def _is_damage(file: BinaryIO, rest: int) -> bool:
+    """Whether what lies behind the last whole frame is more than one torn frame and not just zeros."""
+    head = file.read(_FRAME.size)
+    if _FRAME.unpack(head)[0] + _FRAME.size >= rest:
+        return False
+    return any(head) or any(any(block) for block in iter(lambda: file.read(1 << 20), b""))
+
+
 def _read_frame(file: BinaryIO) -> bytes | None:
     """The next frame's payload; None at the end, torn or not."""
     head = file.read(_FRAME.size)
     if len(head) < _FRAME.size:
         return None
     length, checksum = _FRAME.unpack(head)
-    if length > MAX_FRAME_BYTES:
+    if not _HEADER.size <= length <= MAX_FRAME_BYTES:
         return None
     payload = file.read(length)
     return payload if len(payload) == length and zlib.crc32(payload) == checksum else None

@@ -6,13 +6,24 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # reason: documented there
 from typer.testing import CliRunner
 
-from connectors.kafka import KafkaLink, OutRecord, PartitionReader, Producer, Record, TopicFollower
+from connectors.kafka import (
+    Backlog,
+    Backpressure,
+    KafkaLink,
+    OutRecord,
+    PartitionReader,
+    Producer,
+    Record,
+    TopicFollower,
+    partition_for_key,
+)
 from connectors.kafka.embedded import EmbeddedBroker
 from connectors.kafka.topics import topic_specs
 from ragstream.asking import ask, new_query_id
@@ -73,6 +84,78 @@ def test_a_folder_published_through_the_door_is_in_the_log_and_the_journal(link:
             summary = Publisher(DoorSink(door.url, "token"), TOPICS.documents).publish(changes_from(folder, PublishOptions()))
         assert (summary.published, summary.problem_count, journal.records) == (20, 0, 20)
     assert {record.key for record in read_all(link, TOPICS.documents, 20)} == {f"{n}.md".encode() for n in range(20)}
+
+
+@pytest.fixture
+def held_back(link: KafkaLink) -> KafkaLink:
+    """The same broker, whose producers wait for a consumer that has read nothing yet."""
+    backlog = Backlog(max_bytes=2_000)
+    backlog.register(TOPICS.documents, "slow")
+    return replace(link, backlog=backlog)
+
+
+def changes(count: int) -> list[OutRecord]:
+    return [OutRecord(TOPICS.documents, b"a", f"{n}".encode().ljust(400), 0, timestamp_ms=n + 1) for n in range(count)]
+
+
+def read_slowly(link: KafkaLink, count: int) -> None:
+    """As the write path does: position by position."""
+    assert link.backlog is not None
+    with closing(TopicFollower(link, TOPICS.documents, {0: 0})) as follower:
+        position = 0
+        while position < count:
+            for record in follower.poll(0.05):
+                position = record.offset + 1
+                link.backlog.progressed(TOPICS.documents, "slow", 0, position)
+
+
+def test_a_replay_waits_for_slow_consumers_for_as_long_as_they_need(
+    held_back: KafkaLink, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Turns of waiting pass without an error; then everything arrives, in order."""
+    monkeypatch.setattr("ragstream.embedded.intake.REPLAY_TURN_S", 0.01)
+    with closing(Journal(tmp_path / "events.log", 4)) as journal:
+        journal.open()
+        journal.append(changes(20))
+        with closing(Intake(held_back, TOPICS.documents, 4, journal)) as intake:
+            replay = threading.Thread(target=intake.replay)
+            replay.start()
+            wait_until(lambda: intake.replayed > 0, within_s=WITHIN_S, what="the replay to begin")
+            replay.join(0.5)
+            assert replay.is_alive()
+            read_slowly(held_back, 20)
+            replay.join(WITHIN_S)
+            assert intake.replayed == 20
+    assert [record.value for record in read_all(held_back, TOPICS.documents, 20)] == [r.value for r in changes(20)]
+
+
+def test_a_replay_that_waits_ends_with_the_process(held_back: KafkaLink, tmp_path: Path) -> None:
+    """Without an error: what is journaled is replayed at the next start."""
+    with closing(Journal(tmp_path / "events.log", 4)) as journal:
+        journal.open()
+        journal.append(changes(20))
+        intake = Intake(held_back, TOPICS.documents, 4, journal)
+        replay = threading.Thread(target=intake.replay)
+        replay.start()
+        wait_until(lambda: intake.replayed > 0, within_s=WITHIN_S, what="the replay to begin")
+        intake.close()
+        replay.join(WITHIN_S)
+        assert not replay.is_alive()
+        assert intake.replayed < 20
+
+
+def test_what_finds_no_room_is_not_journaled(held_back: KafkaLink, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or it would come out of the journal at the next start, though nobody was told that it was accepted."""
+    monkeypatch.setattr("ragstream.embedded.intake.ROOM_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("ragstream.embedded.intake.BATCH", 1)
+    with closing(Journal(tmp_path / "events.log", 4)) as journal:
+        journal.open()
+        with closing(Intake(held_back, TOPICS.documents, 4, journal)) as intake:
+            with pytest.raises(Backpressure, match="slow has yet to read"):
+                intake.accept(changes(20))
+            in_log = held_back.backlog.unread(TOPICS.documents, partition_for_key(b"a", 4))[1]  # type: ignore[union-attr]
+            assert 0 < journal.records < 20
+            assert journal.records == in_log
 
 
 def test_the_answer_to_this_very_question_is_returned(link: KafkaLink) -> None:
@@ -157,6 +240,7 @@ def test_topics_are_made_once_and_status_and_publish_work_on_them(on_kafka: Kafk
     shown = json.loads(status.stdout)
     assert (shown["lag"], shown["documents"], shown["dead_letters"], shown["indexes"]) == (1, 0, 0, {})
     assert runner.invoke(app, ["inspect", "a"]).exit_code == 1
+    assert json.loads(runner.invoke(app, ["inspect", "--json"]).stdout) == []
 
 
 def forgetful_topic(link: KafkaLink, prefix: str) -> str:

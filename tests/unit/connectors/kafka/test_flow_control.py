@@ -50,6 +50,18 @@ def test_messages_that_nobody_has_read_hold_the_producer_back() -> None:
         backlog.admit(TOPIC, 0, 1, 0)
 
 
+def test_room_can_be_waited_for_without_taking_it() -> None:
+    """What is larger than all room waits until there is nothing unread; nothing is reserved."""
+    backlog = make_backlog("lane")
+    backlog.await_room(TOPIC, 0, 2 * MAX_BYTES, 0)
+    backlog.admit(TOPIC, 0, MAX_BYTES, 0)
+    backlog.delivered(TOPIC, 0, MAX_BYTES, 0)
+    with pytest.raises(Backpressure):
+        backlog.await_room(TOPIC, 0, 1, 0)
+    backlog.progressed(TOPIC, "lane", 0, 1)
+    backlog.await_room(TOPIC, 0, 2 * MAX_BYTES, 0)
+
+
 def test_partitions_are_apart() -> None:
     """A full partition holds only itself back."""
     backlog = make_backlog("lane")
