@@ -6,8 +6,12 @@ What may pass, such as a store that is away or a disk's read error, is `Retryabl
 
 from __future__ import annotations
 
-from schemas.errors import Rejected
+from schemas.errors import Rejected, Retryable
 
 
 class BlobRejected(Rejected):
     """This URI will never give the content that was meant."""
+
+
+class BlobTroubled(Retryable):
+    """This file can't be read just now, while its store is there: whoever waits for it should not wait for ever."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NoReturn
 from urllib.parse import unquote, urlsplit
 
-from connectors.blobs.errors import BlobRejected
+from connectors.blobs.errors import BlobRejected, BlobTroubled
 from schemas.errors import Retryable
 
 _READ_SIZE = 1024 * 1024
@@ -116,8 +116,8 @@ def _read(descriptor: int, uri: str, max_bytes: int, deadline: float) -> bytes:
             msg = "too_large"
             raise BlobRejected(msg, detail)
         if time.monotonic() >= deadline:
-            message = f"reading {uri} takes too long"
-            raise Retryable(message)
+            message = f"reading {uri} takes too long: {len(data)} of {status.st_size} bytes in time"
+            raise BlobTroubled(message)
     return bytes(data)
 
 
@@ -125,7 +125,7 @@ def _translate(exc: OSError, uri: str) -> NoReturn:
     reason = _REASONS.get(exc.errno or 0)
     if reason is None:
         message = f"reading {uri} failed for now: {exc.strerror}"
-        raise Retryable(message) from exc
+        raise (BlobTroubled if exc.errno == errno.EIO else Retryable)(message) from exc
     raise BlobRejected(reason, f"{uri}: {exc.strerror}") from exc
 
 

@@ -19,5 +19,6 @@ class BlobStore(Protocol):
 
         Raises:
             BlobRejected: it isn't there, isn't what was meant, is too large, or may not be read.
+            BlobTroubled: the store is there, and this blob is damaged or too slow to read in time.
             Retryable: the store is away or failing; the same call may succeed later.
         """

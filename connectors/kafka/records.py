@@ -16,7 +16,11 @@ HEADER_OVERHEAD_BYTES: Final = 20
 
 
 class Record(NamedTuple):
-    """A record as it was read."""
+    """A record as it was read.
+
+    Attributes:
+        has_unreadable_headers: they are no text (a name that isn't UTF-8), and were left out.
+    """
 
     topic: str
     partition: int
@@ -25,6 +29,7 @@ class Record(NamedTuple):
     key: bytes | None
     value: bytes | None
     headers: Headers = ()
+    has_unreadable_headers: bool = False
 
 
 class OutRecord(NamedTuple):
@@ -51,8 +56,8 @@ def footprint(record: OutRecord) -> int:
 
 def from_message(message: Message[Any, Any]) -> Record:
     """A consumed message without its client. Only for messages that carry no error."""
+    headers = _headers_of(message)
     # A consumed message has all of these; the client's types allow for ones that were never sent.
-    headers: list[tuple[str, bytes | str | None]] = message.headers() or []  # type: ignore[assignment]
     return Record(
         topic=message.topic(),  # type: ignore[arg-type]
         partition=message.partition(),  # type: ignore[arg-type]
@@ -60,8 +65,18 @@ def from_message(message: Message[Any, Any]) -> Record:
         timestamp_ms=message.timestamp()[1],
         key=message.key(),
         value=message.value(),
-        headers=tuple((name, _header_bytes(value)) for name, value in headers) if headers else (),
+        headers=headers or (),
+        has_unreadable_headers=headers is None,
     )
+
+
+def _headers_of(message: Message[Any, Any]) -> Headers | None:
+    """None where they can't be read: Kafka takes any bytes for a header's name, and the client then fails in its own ways."""
+    try:
+        headers: list[tuple[str, bytes | str | None]] = message.headers() or []  # type: ignore[assignment]
+    except (SystemError, UnicodeDecodeError):
+        return None
+    return tuple((name, _header_bytes(value)) for name, value in headers)
 
 
 def _header_bytes(value: bytes | str | None) -> bytes:

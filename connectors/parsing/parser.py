@@ -16,6 +16,8 @@ from schemas.settings import MIB, ParsingSettings
 
 PARSER_VERSION: Final = 1  # raise it with every change of ours that changes a text
 FILES_PER_PROCESS: Final = 200  # libraries leak; a new process costs a second or two
+MAX_LINES: Final = 500_000
+"""A block's record takes a kilobyte: of so many a document's chunking takes a quarter of a gigabyte, whatever it holds."""
 # Whose versions decide what comes out.
 _LIBRARIES = ("markitdown", "pdfminer.six", "pdfplumber", "mammoth", "python-pptx", "openpyxl", "markdownify", "pandas")
 
@@ -40,8 +42,13 @@ class FileParser:
             msg = "too_large"
             raise ParseRejected(msg, f"{len(data)} bytes; at most {limit} (RAG_PARSING__MAX_INPUT_MIB)")
         if file_format in {"text", "markdown"}:
-            return self._text(data, file_format)
-        return self._file(data, file_format, min(timeout_s, self._settings.timeout_s))
+            parsed = self._text(data, file_format)
+        else:
+            parsed = self._file(data, file_format, min(timeout_s, self._settings.timeout_s))
+        if (lines := parsed.text.count("\n") + 1) > MAX_LINES:
+            msg = "too_large"
+            raise ParseRejected(msg, f"{lines} lines; at most {MAX_LINES}")
+        return parsed
 
     def start(self) -> None:
         """Start the child process now, so that the first file needn't wait for it."""

@@ -20,6 +20,7 @@ TARGET_TOKENS: Final = 120
 HIGH_TOKENS: Final = 240
 CHARS_PER_TOKEN: Final = 16  # a chunk's length is bounded too: BERT takes a word of 100 and more characters for one token
 CACHED_BLOCKS: Final = 50_000  # about 200 bytes each, and their ids
+MEASURED_AT_ONCE: Final = 1_024  # what a tokenizer returns of a text takes a hundred times its room for a while
 BLANKS: Final = frozenset(" \t\n\r")  # what every tokenizer with joinable ids parts words at
 
 _BLOCKS = {"text/markdown": markdown_blocks, "text/plain": plain_blocks}
@@ -231,11 +232,14 @@ class Chunker:
 
     def _measured(self, texts: Iterable[str]) -> list[Measure]:
         batch = list(texts)
-        if not batch:
-            return []
-        if self._ids is None:
-            return [Measure(tokens) for tokens in self._tokenizer.count(batch)]
-        return [Measure(len(ids), ids) for ids in self._ids(batch)]
+        measured: list[Measure] = []
+        for start in range(0, len(batch), MEASURED_AT_ONCE):
+            some = batch[start : start + MEASURED_AT_ONCE]
+            if self._ids is None:
+                measured.extend(Measure(tokens) for tokens in self._tokenizer.count(some))
+            else:
+                measured.extend(Measure(len(ids), ids) for ids in self._ids(some))
+        return measured
 
 
 def _unit(piece: Piece, body: str, size: Measure, offset: int) -> Unit:

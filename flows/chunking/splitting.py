@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-_LINE = re.compile(r"([^\S\r\n]*)(\S[^\r\n]*)")
+_LINE = re.compile(r"[^\r\n]+")
 _SENTENCE_END = re.compile("(?<=[.!?])[\"')\\]]*\\s+|(?<=[\u3002\uff01\uff1f\uff1b])\\s*")  # Chinese ones need no space
 _WORD = re.compile(r"\S+")
 
@@ -42,11 +42,15 @@ def lines(text: str) -> Iterator[Piece]:
     """Cut at the ends of lines; blank lines set apart more strongly, indented lines less."""
     done = 0
     for match in _LINE.finditer(text):
+        body = match[0].strip()
+        if not body:
+            continue
+        indent = len(match[0]) - len(match[0].lstrip())
         if text.count("\n", done, match.start()) > 1:
             strength = _BREAK_BLANK_LINE
         else:
-            strength = _BREAK_INNER_LINE if len(match[1]) >= _INDENT_OF_INNER_LINE else _BREAK_LINE
-        yield Piece(match.start(2), match.start(2) + len(match[2].rstrip()), strength)
+            strength = _BREAK_INNER_LINE if indent >= _INDENT_OF_INNER_LINE else _BREAK_LINE
+        yield Piece(match.start() + indent, match.start() + indent + len(body), strength)
         done = match.end()
 
 

@@ -23,7 +23,7 @@ from schemas.documents import MAX_TTL_SECONDS, DocumentChange
 from schemas.errors import Rejected
 from schemas.index import DocKey, SourcePosition
 from schemas.join import DocumentState, effect_of, join
-from schemas.settings import IndexSettings
+from schemas.settings import IndexSettings, index_assignment
 from schemas.wire import DEFAULT_INDEX, MAX_VERSION, DocId, Moment, parse, to_ms
 
 INDEX_HEADER = "rag-index"
@@ -87,6 +87,7 @@ class Tick:
 def decode(record: Record, indexes: Mapping[str, IndexSettings], now_ms: int) -> Event | Rejection:
     """`record` as an event, or why not. Blocks on nothing, raises nothing for whatever bytes come."""
     try:
+        _check_headers(record)
         change = _null_delete(record, indexes) if record.value is None else parse(DocumentChange, record.value)
         _check_key(record, change)
         settings = _index_settings(change.index, indexes)
@@ -110,7 +111,14 @@ def dead_letter(record: Record, reason: str, detail: str, now_ms: int) -> DeadLe
         failed_at_ms=now_ms,
         attempts=_attempts(record),
         headers=record.headers,
+        is_complete=not record.has_unreadable_headers,
     )
+
+
+def _check_headers(record: Record) -> None:
+    if record.has_unreadable_headers:
+        msg = "unreadable_headers"
+        raise Rejected(msg, "a header's name is not UTF-8; leave it out, or name it in UTF-8")
 
 
 def _attempts(record: Record) -> int:
@@ -160,7 +168,8 @@ def _index_settings(index: str, indexes: Mapping[str, IndexSettings]) -> IndexSe
     if index not in indexes:
         known = ", ".join(sorted(indexes))
         msg = "unknown_index"
-        raise Rejected(msg, f"index {index!r} is not configured; there are: {known}. Add it with RAG_INDEXES__{index}__...")
+        how = index_assignment(index, "versions", "timestamp")
+        raise Rejected(msg, f"index {index!r} is not configured; there are: {known}. Add it, in all processes, with {how}")
     return indexes[index]
 
 
@@ -175,7 +184,7 @@ def _version(change: DocumentChange, time_ms: int, settings: IndexSettings, now_
         raise Rejected(
             msg,
             f"index {change.index!r} orders changes by event time; leave `version` out, or set "
-            f"RAG_INDEXES__{change.index}__VERSIONS=producer before the first event",
+            f"{index_assignment(change.index, 'versions', 'producer')} before the first event",
         )
     if time_ms > now_ms + settings.max_future_skew_s * 1000:
         ahead = (time_ms - now_ms) / 1000

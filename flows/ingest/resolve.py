@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from connectors.blobs import BlobStore
+from connectors.blobs import BlobRejected, BlobStore, BlobTroubled
 from connectors.kafka import KafkaLink, PartitionReader
-from connectors.parsing import Parsed, Parser
+from connectors.parsing import Parsed, Parser, clean_title
 from flows.chunking import Chunker
 from flows.ingest.events import Event, decode
 from flows.ingest.lane import Resolved
@@ -21,7 +21,7 @@ from schemas.settings import MIB, BlobSettings, IndexSettings, ParsingSettings
 
 RECALL_TIMEOUT_S = 10.0
 
-_HEADING = re.compile(r"^#{1,6}\s+(.+?)\s*#*\s*$", re.MULTILINE)
+_HEADING = re.compile(r"#{1,6}[^\S\n]")  # no more than the mark: patterns for the rest take a cube of the blanks in a line
 
 
 class ContentResolver:
@@ -81,7 +81,10 @@ class ContentResolver:
             limit = self._blob_settings.max_mib * MIB
             data = self._patience.insist(
                 f"blob store of {content.uri.partition(':')[0]}",
-                lambda: self._blobs.fetch(content.uri, sha256=content.sha256, max_bytes=limit, timeout_s=deadline),
+                _bounded(
+                    lambda: self._blobs.fetch(content.uri, sha256=content.sha256, max_bytes=limit, timeout_s=deadline),
+                    self._blob_settings.patience_s,
+                ),
             )
             return self._parser.parse(data, content.media_type, timeout_s=deadline)
         if content is None:
@@ -90,6 +93,25 @@ class ContentResolver:
         return self._parser.parse(content.base64, content.media_type, timeout_s=deadline)
 
 
+def _bounded(fetch: Callable[[], bytes], patience_s: float) -> Callable[[], bytes]:
+    """`fetch`, which rejects a blob that gave trouble for so long: the store may be waited for, one file holds up all others."""
+    until = time.monotonic() + patience_s
+
+    def tried() -> bytes:
+        try:
+            return fetch()
+        except BlobTroubled as exc:
+            if time.monotonic() < until:
+                raise
+            msg = "not_readable"
+            raise BlobRejected(msg, f"{exc}; tried for {patience_s:g} s (RAG_BLOBS__PATIENCE_S)") from exc
+
+    return tried
+
+
 def _first_heading(parsed: Parsed) -> str | None:
-    found = _HEADING.search(parsed.text) if parsed.media_type == "text/markdown" else None
-    return found.group(1) if found else None
+    """The text of the first Markdown heading that has any, in time in proportion to the text's length."""
+    if parsed.media_type != "text/markdown":
+        return None
+    headings = (line.lstrip("#").strip().rstrip("#") for line in parsed.text.split("\n") if _HEADING.match(line))
+    return next(filter(None, map(clean_title, headings)), None)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.kafka.records import Record
-from flows.ingest.events import Event, Rejection, decode
+from flows.ingest.events import Event, Rejection, dead_letter, decode
 from schemas.acl import principals_of
 from schemas.documents import DocumentChange
 from schemas.index import DocKey
@@ -202,6 +202,15 @@ def test_the_key_is_the_doc_id(key: bytes | None) -> None:
     decoded = _decode(b'{"op":"delete","doc_id":"a"}', key)
     assert isinstance(decoded, Rejection)
     assert decoded.reason == "key_mismatch"
+
+
+def test_unreadable_headers_are_a_rejection() -> None:
+    """They may name an index or a version; the dead letter says that they are left out."""
+    record = Record("t", 0, 0, NOW_MS, b"a", b'{"op":"delete","doc_id":"a"}', (), has_unreadable_headers=True)
+    decoded = decode(record, ONE, NOW_MS)
+    assert isinstance(decoded, Rejection)
+    assert decoded.reason == "unreadable_headers"
+    assert not dead_letter(record, decoded.reason, decoded.detail, NOW_MS).is_complete
 
 
 def test_skew_is_bounded() -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from connectors.kafka.records import OutRecord, Record
 from flows.chunking import Chunk
 from flows.ingest.events import Event, Tick, decode
-from flows.ingest.lane import LETTER_ROOM_BYTES, Lane, Resolved, Work
+from flows.ingest.lane import LETTER_ROOM_BYTES, SPARE_ENDS, Lane, Resolved, Work
 from schemas.documents import DocumentChange
 from schemas.errors import Rejected
 from schemas.index import DOC, SEEN, DocKey, IndexEntry, LogKey, Outcome, SeenRecord, SourcePosition
@@ -308,6 +308,73 @@ def test_a_text_that_would_live_again_but_is_broken_stays_hidden_and_blames_nobo
     world = World(records_of([v3, v5, v4, _change(v=6, op="access", acl=["group:hr"])]))
     assert _outcomes(world)[2:] == [Outcome.ACCESS_ONLY, Outcome.ACCESS_ONLY]
     assert not world.documents()
+
+
+@pytest.mark.parametrize("mending", [{"op": "upsert", "content": {"text": "one"}}, {"op": "access", "acl": ["*"]}])
+def test_a_text_that_a_wrong_clock_took_away_comes_back_with_any_event(mending: dict[str, object]) -> None:
+    """A minute too far its end seemed over; the same message again, or any other, shows it."""
+    ends = _change(v=1, **UP, content={"text": "one"}, ttl_seconds=60)
+    version = 1 if mending["op"] == "upsert" else 2
+    again = _change(v=version, **(UP | mending), **({"ttl_seconds": 60} if version == 1 else {}))
+    world = World(records_of([ends, again]))
+    lane, right, wrong = world.open(), START_MS + 2_000, START_MS + 90_000
+
+    def plan(item: Record | Tick, now_ms: int) -> list[Work]:
+        works = lane.plan(item if isinstance(item, Tick) else decode(item, INDEXES, now_ms), world, now_ms)
+        world.write(works)
+        world.publish(works, lane)
+        return works
+
+    plan(world.source[0], right)
+    plan(Tick(0, wrong, 1), wrong)
+    assert not world.documents(right)
+    plan(world.source[1], right)
+    ((_, entry),) = world.documents(right).values()
+    assert entry.text == "one"
+    world.collect(lane)
+    assert {span.row_id for span in entry.chunks} == set(world.rows)
+    assert [work.outcome for work in plan(world.source[1], right)] == [Outcome.FENCED]
+    assert lane.plan(Tick(0, wrong, 1), world, wrong)[0].records
+
+
+def test_a_repeated_event_of_a_document_whose_text_cannot_be_shown_is_fenced() -> None:
+    """Nothing advances: whoever sends the text itself again learns why it isn't shown."""
+    v3 = _change(v=3, **UP, content={"text": "three"}, ttl_seconds=5)
+    v5 = _change(v=5, op="upsert", content={"text": "BROKEN"})
+    v4 = _change(v=4, op="upsert", content={"text": "four"}, expires_at=None)
+    world = World(records_of([v3, v5, v4, v4, v5]))
+    assert _outcomes(world)[2:] == [Outcome.ACCESS_ONLY, Outcome.FENCED, Outcome.DEAD_LETTERED]
+    assert not world.documents()
+
+
+def test_what_is_remembered_of_ends_grows_with_documents_not_with_events() -> None:
+    """A thousand later ends, then two hundred earlier ones; the last one counts."""
+    end, text = NOW + 10**6, {"op": "upsert", "content": {"text": "one"}}
+    later = [_change(v=v, **text, expires_at=from_ms(end + v)) for v in range(1_000)]
+    sooner = [_change(v=v, op="access", expires_at=from_ms(end - v)) for v in range(1_000, 1_200)]
+    world = World(records_of([*later, *sooner]))
+    lane = world.open()
+    for record in world.source:
+        lane.plan(decode(record, INDEXES, NOW), world, NOW)
+        assert len(lane._ends) <= 2 + SPARE_ENDS
+    ends = end - 1_199
+    assert not any(work.records for work in lane.plan(Tick(0, ends - 1, 1), world, ends - 1))
+    assert len([work for work in lane.plan(Tick(0, ends, 1), world, ends) if work.records]) == 1
+    assert not any(work.records for work in lane.plan(Tick(0, NOW * 2, 1), world, NOW * 2))
+    assert not lane._ends
+
+
+def test_a_document_that_is_refreshed_is_watched_once() -> None:
+    """Whether by time to live or by an end: the heap finds out about the later end when the first one comes."""
+    fresh = [_change(v=v, **UP, content={"text": str(v % 2)}, ttl_seconds=3600) for v in range(1_000)]
+    world = World(records_of(fresh))
+    lane, newest = world.open(), START_MS + 999_000
+    for record in world.source:
+        lane.plan(decode(record, INDEXES, newest), world, newest)
+    assert len(lane._ends) == 1
+    first, last = START_MS + 3_600_000, newest + 3_600_000
+    assert not any(work.records for now in (first, last - 1) for work in lane.plan(Tick(0, now, 1), world, now))
+    assert any(work.records for work in lane.plan(Tick(0, last, 1), world, last))
 
 
 def _names(n: int) -> list[str]:
