@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from query_api.answer import Passage
@@ -16,7 +16,6 @@ def explain(
     *,
     arms: Iterable[Arm],
     passages: Sequence[Passage],
-    passed: Mapping[str, int],
     generation: str,
     support: float | None,
     withheld: dict[str, int] | None,
@@ -24,17 +23,19 @@ def explain(
 ) -> Explanation:
     """Only what this caller may read is in it; `withheld` is None for all but operators.
 
-    How many candidates an arm gave is told as how many passed, for the same reason, and how long a step took is told to operators
-    only: where more candidates are hidden, more is fetched and checked. BM25's figures are counted over everybody's
+    How many candidates an arm gave and how long a step took is told to operators only: an arm gives as many as are asked of it,
+    so fewer that passed would tell of hidden ones, and where more is hidden more is fetched and checked. Others are told how many
+    of the candidates listed here it found. BM25's figures are counted over everybody's
     documents: one that stands alone would tell how many hidden ones hold a word, so others than operators see them as shares of
     the best one.
     """
     is_operator = withheld is not None
+    shown = passages[:CANDIDATES_SHOWN]
     best = max((passage.keyword_score or 0.0 for passage in passages), default=0.0)
     unit = 1.0 if is_operator or best <= 0.0 else best
     return Explanation(
-        arms=tuple(_arm(arm, passed.get(arm.name, 0), is_operator=is_operator) for arm in arms),
-        candidates=tuple(_candidate(passage, unit) for passage in passages[:CANDIDATES_SHOWN]),
+        arms=tuple(_arm(arm, shown, is_operator=is_operator) for arm in arms),
+        candidates=tuple(_candidate(passage, unit) for passage in shown),
         generation=generation,
         support=round(support, 4) if support is not None else None,
         withheld=withheld,
@@ -42,10 +43,11 @@ def explain(
     )
 
 
-def _arm(arm: Arm, passed: int, *, is_operator: bool) -> ArmExplanation:
+def _arm(arm: Arm, shown: Sequence[Passage], *, is_operator: bool) -> ArmExplanation:
+    scores = [passage.vector_score if arm.name == "vector" else passage.keyword_score for passage in shown]
     return ArmExplanation(
         arm=arm.name,
-        candidates=len(arm.found) if is_operator else passed,
+        candidates=len(arm.found) if is_operator else sum(score is not None for score in scores),
         took_ms=arm.took_ms if is_operator else None,
         error=arm.error,
     )

@@ -25,6 +25,12 @@ KEPT_A_PASSAGE: Final = 3
 """Chunks of which passages are made, in all and for each passage that is wanted: some say the same, some are joined."""
 EXACT_ROWS: Final = 2_000
 """Where at most this many rows come into question, each of them is scored, if candidates don't suffice."""
+CATCH_UP_S: Final = 0.5
+CATCH_UP_SHARE: Final = 0.3
+"""How long a question waits for the keyword index to take in what was edited a moment ago, where words alone would find that: so
+many seconds, but no more than this share of the remaining time. A commit takes milliseconds."""
+CATCH_UPS: Final = 2
+"""How often: it may be edited again meanwhile."""
 SPARE: Final = 1.5
 """How many more candidates are fetched than would be enough if as many passed as before."""
 
@@ -61,9 +67,10 @@ class Gathering:
 
     async def gather(self, query: Query) -> None:
         """Fill in the passages that this caller may be shown, best first. Raises: Ended, when no arm could search."""
-        query.as_of, query.as_of_at = self._view.as_of(), query.deadline.clock()  # before anything is read: never too fresh
+        # Before anything is read: never too fresh.
+        query.reading, query.as_of, query.as_of_at = self._view.reading, self._view.as_of(), query.deadline.clock()
         query.withheld.clear()
-        query.passages, query.chunks, query.passed = [], [], {}
+        query.forget()
         step, before = Step(max(self._settings.query.candidates, query.request.passages)), None
         while True:
             with query.timings.step("retrieve"):
@@ -71,7 +78,7 @@ class Gathering:
             if step.trusts_rows and before is not None:
                 retrieved = before.with_vectors_of(retrieved)
             self._note_arms(query, retrieved)
-            following = self._check(query, retrieved, step)
+            retrieved, following = await self._checked(query, retrieved, step)
             if following is None:
                 await self._look_twice(query)
                 return
@@ -110,10 +117,10 @@ class Gathering:
         query.retrieved = retrieved
         failed = [arm.name for arm in retrieved if arm.error]
         for arm in retrieved:
-            if arm.error:
-                query.degrade(f"{arm.name}_{arm.error}")
-            elif arm.missing_indexes:
-                query.degrade(f"{arm.name}_incomplete")
+            if arm.problem is not None:
+                query.degrade(arm.problem)
+            elif arm.missing_indexes:  # the vector arm's alone: one keyword index holds them all
+                query.degrade("vector_incomplete")
         if len(failed) == len(retrieved):
             raise Ended(
                 outcome="failed",
@@ -122,17 +129,45 @@ class Gathering:
             )
         query.mode = "hybrid" if not failed else "vector" if failed == ["keyword"] else "keyword"
 
-    def _check(self, query: Query, retrieved: Retrieved, step: Step) -> Step | None:
-        """Check and assemble on one snapshot, without awaiting; what to fetch next where too few passed."""
+    async def _checked(self, query: Query, retrieved: Retrieved, step: Step) -> tuple[Retrieved, Step | None]:
+        """What passed, with the words searched again where an edit had overtaken the keyword index; and what to fetch next."""
+        overtaken, following = self._check(query, retrieved, step)
+        for _ in range(CATCH_UPS):
+            if not overtaken:
+                break
+            with query.timings.step("retrieve"):
+                limit_s = min(CATCH_UP_S, CATCH_UP_SHARE * query.deadline.remaining_s)
+                if not await self._view.wait_searchable(overtaken, limit_s):
+                    break
+                search = Search(query.question, query.indexes, step.limit)
+                arm = await self._retriever.by_words(search, step.rows, query.deadline)
+            retrieved = retrieved._replace(keyword=arm)
+            self._note_arms(query, retrieved)
+            overtaken, following = self._check(query, retrieved, step)
+        if overtaken:
+            query.degrade("keyword_timeout")  # the earlier text is gone, the next one is not to be found yet
+        return retrieved, following
+
+    def require_same_reading(self, query: Query) -> None:
+        """What was found and what was not is void once the view has begun anew, from nothing. Raises: Ended."""
+        if query.reading is not None and query.reading == self._view.reading:
+            return
+        query.as_of = None
+        reason = self._view.ready().reason or "the log was read anew meanwhile"
+        raise Ended(outcome="failed", reason="view_not_ready", error=f"{reason}; ask again in a moment")
+
+    def _check(self, query: Query, retrieved: Retrieved, step: Step) -> tuple[frozenset[DocKey], Step | None]:
+        """Check and assemble on one snapshot, without awaiting. What was overtaken; what to fetch next where too few passed."""
         with query.timings.step("assemble"), self._view.snapshot() as snapshot:
+            self.require_same_reading(query)  # not before the snapshot is taken
             reader = self.reader(query)
             vector, keyword = retrieved.vector.scores(), retrieved.keyword.scores()
             weight, size = self._settings.query.vector_weight, self._settings.query.passage_tokens
             most = max(KEPT, KEPT_A_PASSAGE * query.request.passages)
             found = assemble(snapshot, reader, retrieved.keys(), vector, keyword, weight, size, most)
-            query.passages, query.chunks, query.passed, query.withheld = found
+            query.passages, query.chunks, query.passed, query.withheld, overtaken = found
             query.generation = snapshot.generation
-            return self._following(snapshot, reader, query, retrieved, step)
+            return overtaken, self._following(snapshot, reader, query, retrieved, step)
 
     def _following(self, snapshot: ViewSnapshot, reader: Reader, query: Query, retrieved: Retrieved, step: Step) -> Step | None:
         """More candidates where enough would pass, each row in question where those are few; None: enough, or all there is."""

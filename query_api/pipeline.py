@@ -30,7 +30,7 @@ from query_api.speech import Speech
 from query_api.view import IndexView
 from schemas.acl import principals_of
 from schemas.errors import Rejected
-from schemas.queries import UNKNOWN_ANSWER, AnswerEvent, AsOf, Message, QueryRequest, Route, SearchedAs
+from schemas.queries import UNKNOWN_ANSWER, AnswerEvent, AsOf, Degradation, Message, QueryRequest, Route, SearchedAs
 from schemas.settings import Settings
 from schemas.tokens import WriteToken
 from schemas.wire import from_ms
@@ -145,6 +145,7 @@ class AnswerPipeline:
             async with asyncio.timeout(query.deadline.remaining_s):
                 event = await work
         except Ended as end:
+            query.forget()
             event = final_event(query, end.outcome, self._view.as_of, error=end.error, reason=end.reason)
         except TimeoutError:
             query.forget()
@@ -155,7 +156,8 @@ class AnswerPipeline:
             reason, error = failure(query, exc)
             event = final_event(query, "failed", self._view.as_of, error=error, reason=reason)
         if self._parts.is_memory_away():  # said last: what is remembered of the answer lacks nothing
-            event = event.model_copy(update={"degraded": (*event.degraded, "memory_away")})
+            away: Degradation = "memory_away"
+            event = event.model_copy(update={"degraded": (*event.degraded, away)})
         took_s = query.deadline.clock() - began
         self._metrics.answered(event, took_s, query.timings.seconds)
         self._metrics.note_withheld(query.withheld)
@@ -207,15 +209,22 @@ class AnswerPipeline:
         for _ in range(ATTEMPTS):
             await self._gathering.gather(query)
             if not self._is_supported(query):
-                return unknown(query, self._view.as_of)
+                return self._unknown(query)
             with suppress(EvidenceWithdrawn):
                 draft = await self._draft(query, speech)
                 if not draft.text or draft.text.strip() == UNKNOWN_ANSWER:
-                    return unknown(query, self._view.as_of)
+                    return self._unknown(query)
                 if self._stands(query):
                     return answered(query, draft, self._view.as_of)
             speech.take_back()
+        self._gathering.require_same_reading(query)
         query.withdraw()
+        return unknown(query, self._view.as_of)
+
+    def _unknown(self, query: Query) -> AnswerEvent:
+        """It rests on nothing, but an explanation names candidates: a second look, or a model, has taken its time since."""
+        if not self._stands(query):
+            query.forget()
         return unknown(query, self._view.as_of)
 
     async def _search(self, query: Query) -> AnswerEvent:
@@ -230,6 +239,7 @@ class AnswerPipeline:
             if self._stands(query):  # a second look takes its time
                 break
         else:
+            self._gathering.require_same_reading(query)
             query.withdraw()
             found = ()
         if any(citation.newest_version_failed for citation in found):
@@ -315,7 +325,7 @@ class AnswerPipeline:
                 async with asyncio.timeout(until.remaining_s):
                     draft = await self._recollection.answer(query, asking, until, speech)
         except TimeoutError:
-            problem = "model_timeout"
+            problem: Degradation = "model_timeout"
         except GenerationFailed as exc:
             problem = exc.reason
             _log.warning("generation_failed", query_id=request.query_id, reason=exc.reason, error=str(exc))

@@ -124,7 +124,7 @@ def test_a_deep_search_orders_the_best_and_drops_the_rest(tmp_path: Path) -> Non
     world = World(tmp_path, candidates=100)
     fill(world, lambda _: PUBLIC, lambda _: PUBLIC)
     for wanted in (5, KEPT - 10):
-        request = QueryRequest(query_id="q", question=QUESTION, passages=wanted, explain=True)
+        request = QueryRequest(query_id="q", question=QUESTION, passages=wanted, explain=True, principals=(OPERATOR,))
         event = run(world.pipeline.search(request, Deadline.after(5.0)))
         assert event.explanation is not None
         assert [arm.candidates for arm in event.explanation.arms] == [100, 100]
@@ -132,3 +132,16 @@ def test_a_deep_search_orders_the_best_and_drops_the_rest(tmp_path: Path) -> Non
         scores = [citation.score for citation in event.citations]
         assert scores == sorted(scores, reverse=True)
     world.close()
+
+
+def test_an_explanation_does_not_tell_how_much_is_hidden_near_a_question(tmp_path: Path) -> None:
+    """An arm gives as many candidates as are asked of it: fewer that passed would tell of the others."""
+    told = []
+    for hidden in (0, 7):
+        world = World(tmp_path / str(hidden), candidates=100)
+        fill(world, lambda n, hidden=hidden: ("group:hr",) if n < hidden else PUBLIC, lambda _: PUBLIC)  # type: ignore[misc]
+        event = world.ask(QUESTION)
+        assert event.explanation is not None
+        told.append([arm.candidates for arm in event.explanation.arms])
+        world.close()
+    assert told[0] == told[1]

@@ -506,6 +506,9 @@ def test_what_is_revoked_during_the_second_look_is_not_found(world: World) -> No
         def __init__(self) -> None:
             self.version = 1
 
+        def load(self) -> None:
+            """There is nothing to load."""
+
         def scores(self, question: str, texts: Sequence[str]) -> list[float]:
             self.version += 1
             world.access("form", self.version, ("group:hr",))
@@ -519,6 +522,55 @@ def test_what_is_revoked_during_the_second_look_is_not_found(world: World) -> No
     event = asyncio.run(world.pipeline.search(request, Deadline.after(5)))
     assert {citation.doc_id for citation in event.citations} == {"pin"}
     assert found(event) == {"pin"}
+
+
+def test_what_is_revoked_before_too_little_is_found_is_not_explained(tmp_path: Path) -> None:
+    """Access goes during the second look; the explanation of "I don't know" doesn't name what it went from."""
+    world = World(tmp_path, min_support=1.0)
+    world.upsert("pin", 1, PIN)
+    world.upsert("form", 1, "Staff change a card PIN with form nine.")
+
+    class Slow:
+        """A reranker during whose work access goes."""
+
+        def load(self) -> None:
+            """There is nothing to load."""
+
+        def scores(self, question: str, texts: Sequence[str]) -> list[float]:
+            world.access("form", 2, ("group:hr",))
+            return [1.0] * len(texts)
+
+        def close(self) -> None:
+            """Nothing is held."""
+
+    world.retriever._second_look = SecondLook(Slow(), 10)
+    event = world.ask(QUESTION)
+    world.close()
+    assert event.outcome == "unknown"
+    assert "form" not in found(event)
+
+
+def test_what_is_revoked_before_a_model_knows_nothing_is_not_explained(tmp_path: Path) -> None:
+    """The same while a model works, that then says it doesn't know."""
+
+    class Ignorant(ExtractiveAnswerer):
+        """Takes its time, during which access goes."""
+
+        during: Callable[[], object]
+
+        async def answer(self, asking: Asking, deadline: Deadline, emit: Emit) -> Draft:
+            self.during()
+            return Draft(UNKNOWN_ANSWER, ())
+
+    answerer = Ignorant()
+    world = World(tmp_path, answerer)
+    answerer.during = lambda: world.access("form", 2, ("group:hr",))
+    world.upsert("pin", 1, PIN)
+    world.upsert("form", 1, "Staff change a card PIN with form nine.")
+    event = world.ask(QUESTION)
+    world.close()
+    assert event.outcome == "unknown"
+    assert "form" not in found(event)
 
 
 def test_word_counts_over_hidden_documents_are_not_told(world: World) -> None:
