@@ -35,6 +35,8 @@ LISTED_SHARE: Final = 4
 """A record's share for superseded rows is one in so many."""
 ROW_ID_BYTES: Final = 35
 """32 characters, quotes and a comma."""
+SPARE_ENDS: Final = 64
+"""The heap of ends may hold so many more than twice as many as there are documents."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ class Resolver(Protocol):
         """Fetch, parse and chunk. Blocks while a server is away. Raises: Rejected, for content that can't be processed."""
 
     def recall(self, source: SourcePosition) -> Event | None:
-        """Read an earlier event again; None where retention has dropped it."""
+        """Read an earlier event again; None where retention has dropped it. Blocks while Kafka is away."""
 
 
 class RowScalars(NamedTuple):
@@ -107,6 +109,11 @@ class Known:
     content_source: SourcePosition | None = None  # the event that set the content register
     chunks: tuple[tuple[str, str], ...] = ()  # (chunk digest, row id), in order
     superseded: tuple[str, ...] = ()
+    watched_end: int | None = None  # the earliest moment at which the heap of ends speaks of it
+
+    def shows_all_of(self, state: DocumentState, now_ms: int) -> bool:
+        """Whether `state` has no text that should be shown and isn't."""
+        return state.content is None or not state.is_live(now_ms) or state.content.digest == self.published
 
 
 class Lane:
@@ -135,7 +142,7 @@ class Lane:
         self._dead_letter_topic = dead_letter_topic
         self._missing_allow = missing_allow
         self._max_record_bytes = max_record_bytes
-        self._expiries: list[tuple[int, str]] = []
+        self._ends: list[tuple[int, str]] = []
         self._collected: deque[tuple[DocKey, frozenset[str]]] = deque()
 
     # -- reading the state back
@@ -150,7 +157,7 @@ class Lane:
             seen = SeenRecord.from_bytes(record.value)
             known.state = join(known.state, seen.state)
             known.content_source = seen.content_source
-            self._watch_expiry(key.name, known)
+            self._watch_end(key.name, known)
             return None
         wire = orjson.loads(record.value)
         if wire.get("schema_version") != SCHEMA_VERSION:
@@ -161,7 +168,7 @@ class Lane:
         known.published = wire["registers"]["content"][1] if wire.get("shown") else None
         known.superseded = tuple(wire.get("superseded", ()))
         known.content_source = _position(wire.get("content_source"))
-        self._watch_expiry(key.name, known)
+        self._watch_end(key.name, known)
         return (DocKey.parse(key.name), known.superseded) if known.superseded else None
 
     @property
@@ -199,35 +206,41 @@ class Lane:
         name = str(event.key)
         known = self.known.get(name) or Known()
         state = join(known.state, event.effect())
-        if state == known.state:
-            work.outcome = Outcome.FENCED
-            return work
-        self.known[name] = known
-        if state.content is None or not state.is_live(now_ms) or state.content.digest == known.published:
+        if known.shows_all_of(state, now_ms):
+            if state == known.state:
+                work.outcome = Outcome.FENCED
+                return work
+            self.known[name] = known
             self._advance(event, known, state, work, now_ms)
             work.outcome = _outcome_without_text(event, state, now_ms, work)
             return work
-        content = event if state.content.digest == event.digest else self._recalled(known, state, resolver)
+        self.known[name] = known
+        wanted = state.content.digest if state.content is not None else None
+        content = event if event.digest == wanted else self._recalled(known, wanted, resolver)
         if content is None:  # the text that lives again is gone from the log: it stays hidden, registers advance
-            self._advance(event, known, state, work, now_ms)
-            work.outcome = Outcome.ACCESS_ONLY
-            return work
+            return self._leave_hidden(event, known, state, work, now_ms)
         try:
             self._publish_content(content, known, state, resolver.resolve(content), work, now_ms)
         except Rejected as exc:
             if content is not event:  # the fault is of another event, whose text was never shown: it stays hidden
-                self._advance(event, known, state, work, now_ms)
-                work.outcome = Outcome.ACCESS_ONLY
-                return work
+                return self._leave_hidden(event, known, state, work, now_ms)
             return self._reject(event.record, event.key, event.effect(failed=True), exc.reason, exc.detail, now_ms)
         work.outcome = Outcome.INDEXED if content is event else Outcome.ACCESS_ONLY
         return work
 
+    def _leave_hidden(self, event: Event, known: Known, state: DocumentState, work: Work, now_ms: int) -> Work:
+        if state == known.state:
+            work.outcome = Outcome.FENCED
+        else:
+            self._advance(event, known, state, work, now_ms)
+            work.outcome = Outcome.ACCESS_ONLY
+        return work
+
     @staticmethod
-    def _recalled(known: Known, state: DocumentState, resolver: Resolver) -> Event | None:
-        """The event whose content lives again: it had expired, and a late event of lower version extends its life."""
+    def _recalled(known: Known, digest: str | None, resolver: Resolver) -> Event | None:
+        """The event whose content lives again: it had ended, by an end that a late event moves or by a clock that was wrong."""
         event = resolver.recall(known.content_source) if known.content_source is not None else None
-        return event if event is not None and state.content is not None and event.digest == state.content.digest else None
+        return event if event is not None and event.digest == digest else None
 
     def _plan_rejection(self, rejection: Rejection, now_ms: int) -> Work:
         return self._reject(rejection.record, rejection.key, rejection.salvage, rejection.reason, rejection.detail, now_ms)
@@ -260,17 +273,20 @@ class Lane:
     def _due_expiries(self, now_ms: int) -> list[Work]:
         """Tombstones for documents that have ended. Readers stopped showing them at the second; this frees their rows."""
         works: list[Work] = []
-        while self._expiries and self._expiries[0][0] <= now_ms:
-            _, name = heapq.heappop(self._expiries)
+        while self._ends and self._ends[0][0] <= now_ms:
+            end, name = heapq.heappop(self._ends)
             known = self.known.get(name)
-            if known is None or known.published is None:
+            if known is None or known.watched_end != end:
+                continue
+            known.watched_end = None
+            if known.published is None:
                 continue
             if known.state.is_expired(now_ms):
                 work = Work(self.partition, None, None)
                 self._publish_tombstone(DocKey.parse(name), known, work, now_ms)
                 works.append(work)
             else:
-                self._watch_expiry(name, known)
+                self._watch_end(name, known)
         return works
 
     # -- writing
@@ -294,7 +310,7 @@ class Lane:
         """Advanced registers of a document whose shown text stays, or goes."""
         before, known.state = known.state, state
         if known.published is not None:
-            self._watch_expiry(str(key), known)
+            self._watch_end(str(key), known)
             if not state.is_live(now_ms):
                 self._publish_tombstone(key, known, work, now_ms)
                 return
@@ -354,7 +370,7 @@ class Lane:
         known.state, known.published = following.state, following.published
         known.chunks, known.superseded = following.chunks, following.superseded
         known.content_source = following.content_source
-        self._watch_expiry(str(key), known)
+        self._watch_end(str(key), known)
 
     def _manifest(self, key: DocKey, known: Known, work: Work, now_ms: int) -> dict[str, object]:
         return {
@@ -393,10 +409,16 @@ class Lane:
         # Of several lists a reader must be on all: any one of them preselects without hiding a permitted row.
         return RowScalars(state.allow_lists(self._missing_allow.get(key.index, ()))[-1], state.expires_at_ms())
 
-    def _watch_expiry(self, name: str, known: Known) -> None:
+    def _watch_end(self, name: str, known: Known) -> None:
+        """See to it that the heap speaks of `name` when it ends, or earlier: it then finds out about a later end."""
         ends = known.state.expires_at_ms()
-        if ends is not None and known.published is not None:
-            heapq.heappush(self._expiries, (ends, name))
+        if ends is None or known.published is None or (known.watched_end is not None and known.watched_end <= ends):
+            return
+        known.watched_end = ends
+        heapq.heappush(self._ends, (ends, name))
+        if len(self._ends) > 2 * len(self.known) + SPARE_ENDS:  # most are of ends that earlier ones have replaced
+            self._ends = [(known.watched_end, name) for name, known in self.known.items() if known.watched_end is not None]
+            heapq.heapify(self._ends)
 
 
 def _assign_rows(
