@@ -20,7 +20,8 @@ GRACE_S: Final = 2.0
 def ask(settings: Settings, link: KafkaLink, request: QueryRequest, timeout_s: float) -> AnswerEvent:
     """Send `request` and wait for its final event.
 
-    A deadline of `timeout_s` is put in where the request has none. Raises: Retryable, when no answer has come by then.
+    A deadline of `timeout_s` is put in where the request has none. It covers the wait for the question's turn, too; the work on it
+    takes what query workers allow at most. Raises: Retryable, when no answer has come by then.
     """
     give_up = time.monotonic() + timeout_s + GRACE_S
     if request.deadline is None:
@@ -39,7 +40,7 @@ def ask(settings: Settings, link: KafkaLink, request: QueryRequest, timeout_s: f
     if answer is None:
         msg = (
             f"no answer to {request.query_id} on {answers} in {timeout_s:g} s: is a query worker running (`ragstream status`)? "
-            "It may also be busy: try again, or give it longer with --timeout"
+            "If one is, others are before this question: try again, or wait longer with --timeout"
         )
         raise Retryable(msg)
     return answer

@@ -338,6 +338,10 @@ class Settings(BaseSettings):
     generation: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=32)] = Field(
         "g1", description="Index generation to work on."
     )
+    token: SecretStr | None = Field(
+        None,
+        description="Signed token (JWT) that `ragstream ask` sends along, where query workers demand one; servers don't use it.",
+    )
     kafka: KafkaSettings = KafkaSettings()
     milvus: MilvusSettings = MilvusSettings()
     redis: RedisSettings = RedisSettings()

@@ -21,6 +21,7 @@ from ragstream.cli.console import (
     settings_for_command,
     usage_error,
 )
+from ragstream.cli.credentials import OPTION, VARIABLE, TokenFileOption, signed_token
 from ragstream.cli.explaining import print_explanation
 from schemas.acl import OPERATOR, is_principal
 from schemas.settings import Settings
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 # Timestamps in milliseconds are versions too; a producer's own count hardly reaches the year 1973.
 FIRST_TIMESTAMP_MS: Final = 100_000_000_000
 QUOTE_LENGTH: Final = 240
+
+_REMEDIES: Final = {"token_missing": f"; give it in {VARIABLE}, or name a file with {OPTION}"}
+"""What the worker can't know: how this command is told."""
 
 _EXIT_CODES: Final = {"answered": 0, "unknown": NO, "rejected": REJECTED, "expired": AGAIN, "failed": AGAIN}
 
@@ -43,6 +47,7 @@ def ask(
             "--as", metavar="PRINCIPAL", help="Who asks: user:…, group:…, or role:operator; repeatable. Everyone has *."
         ),
     ] = None,
+    token_file: TokenFileOption = None,
     index: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Index to look in; repeatable. [default: all]")] = None,
     passages: Annotated[int, typer.Option(min=1, max=50, help="Passages that the answer rests on, at most.")] = 5,
     filters: Annotated[
@@ -55,7 +60,14 @@ def ask(
         list[str] | None, typer.Option(metavar="TOKEN", help="Answer only once this write is reflected; repeatable.")
     ] = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Answer afresh, and remember nothing of it.")] = False,
-    timeout: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="How long to wait for the answer.")] = 15.0,
+    timeout: Annotated[
+        float,
+        typer.Option(
+            min=0.1,
+            metavar="SECONDS",
+            help="How long to wait for the answer. Work on a question takes RAG_QUERY__DEADLINE_S of the query worker at most.",
+        ),
+    ] = 15.0,
     explain: Annotated[
         bool,
         typer.Option("--explain", help="Show passages, versions, scores; to operators also times and what was withheld."),
@@ -71,6 +83,7 @@ def ask(
       ragstream ask "How long does a refund take?"
       ragstream ask "What is the on-call pay?" --as user:ann --as group:hr
       ragstream ask "How long does a refund take?" --as role:operator --explain
+      ragstream ask "What is the on-call pay?" --token-file ~/.ragstream-token
       ragstream ask "What changed?" --filter product=cards --filter 'year={"gte": 2024}'
     """
     if not question.strip():
@@ -79,6 +92,9 @@ def ask(
         if name != OPERATOR and not is_principal(name):
             usage_error(f"--as {name!r} is no principal: give user:NAME, group:NAME or {OPERATOR}")
     settings = settings_for_command()
+    signed = signed_token(settings, token_file)
+    if signed is not None and who:
+        usage_error(f"--as says who asks, and so does the token of {signed[1]}: leave one of them out")
     fields: dict[str, object] = {
         "question": question,
         "principals": who or (),
@@ -90,6 +106,8 @@ def ask(
         "cache": "off" if no_cache else "use",
         "stream": False,
     }
+    if signed is not None:
+        fields["token"] = signed[0]
     answer = _answer(settings, fields, timeout)
     if as_json:
         print_json(answer.model_dump(mode="json", exclude_none=True))
@@ -97,7 +115,8 @@ def ask(
         _print(answer, settings, explain=explain)
     code = _EXIT_CODES[answer.outcome or "failed"]
     if code in (REJECTED, AGAIN) and not as_json:
-        fail(f"{answer.outcome}: {answer.error or answer.reason or 'no reason given'}", code)
+        remedy = _REMEDIES.get(answer.reason or "", "")
+        fail(f"{answer.outcome}: {answer.error or answer.reason or 'no reason given'}{remedy}", code)
     raise typer.Exit(code)
 
 

@@ -293,7 +293,7 @@ def test_a_deadline_that_passed_says_whose_it_was() -> None:
         await bench.ask(1)
         await bench.ask(2, deadline=from_ms(1_003_000).isoformat())
         await until(lambda: bench.acknowledged == [0, 1, 2])
-        said = {event.query_id: event.error for sent in bench.sent if (event := AnswerEvent.from_bytes(sent.value))}
+        said = {event.query_id: event.error for event in (AnswerEvent.from_bytes(sent.value) for sent in bench.sent)}
         capped = "too late; a question is worked on for 10 s at most, however long its asker waits (RAG_QUERY__DEADLINE_S)"
         assert said == {"q0": capped, "q1": capped, "q2": "too late; the request said until when: give it more time"}
 
