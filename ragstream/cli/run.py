@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 import typer
 
 from ragstream.cli.console import err, fail, reported_errors, settings_for_command, usage_error
+from ragstream.invocation import invocation
 from schemas.errors import Misconfigured
 from schemas.settings import Settings
 
@@ -70,9 +71,8 @@ def up(
             try:
                 whole.start()
                 page = f"   |   {whole.query.http_url}/docs" if whole.query.http_url else ""
-                err.print(
-                    f'ragstream runs (pid in {settings.data_dir}/lock). Try:  ragstream ask "…"{page}   |   Ctrl-C stops it'
-                )
+                asking = f'{invocation().text} ask "…"'
+                err.print(f"ragstream runs (pid in {settings.data_dir}/lock). Try:  {asking}{page}   |   Ctrl-C stops it")
                 if ready_file is not None:
                     ready_file.touch()
                 whole.wait()

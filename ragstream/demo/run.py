@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
 from ragstream.cli.run import on_signals
 from ragstream.corpus import article, changes
@@ -24,13 +25,14 @@ from ragstream.corpus.story import AGENT, CUSTOMER, DELETED, INTERNAL, LOUNGES, 
 from ragstream.demo.promises import promise
 from ragstream.demo.small_model import is_installed, show_small_model
 from ragstream.demo.stage import Stage
+from ragstream.invocation import invocation
 from ragstream.publishing import changes_from
 from ragstream.publishing.options import PublishOptions
 from schemas.acl import PUBLIC
 from schemas.documents import DocumentChange
 from schemas.errors import Misconfigured
 from schemas.queries import UNKNOWN_ANSWER, AnswerEvent
-from schemas.settings import Settings
+from schemas.settings import AuthSettings, Settings
 
 Changes = Callable[[], Iterator[DocumentChange]]
 
@@ -201,14 +203,18 @@ def _replay(stage: Stage, source: Changes) -> None:
 
 
 def _stay(stage: Stage) -> None:
-    folder = stage.settings.data_dir
+    folder = escape(str(stage.settings.data_dir))
+    typed = invocation()
+    command = escape(typed.text)
+    where = "In another terminal" if typed.anywhere else "In another terminal, in this folder,"
     stage.say(
-        "\nIt stays up. In another terminal try:\n"
-        "  ragstream ask 'How do I freeze my card?'\n"
-        "  ragstream ask 'How much goodwill credit may an agent approve?' --as group:team-leads --explain\n"
-        "  echo 'The vault opens at nine.' > vault.md && ragstream publish vault.md --acl '*'\n"
-        "  ragstream ask 'When does the vault open?'\n"
-        "  ragstream status        ragstream inspect cards/card-delivery\n"
+        f"\nIt stays up. {where} try:\n"
+        f"  {command} ask 'How do I freeze my card?'\n"
+        f"  {command} ask 'How much goodwill credit may an agent approve?' --as group:team-leads --explain\n"
+        f"  echo 'The vault opens at nine.' > vault.md && {command} publish vault.md --acl '*'\n"
+        f"  {command} ask 'When does the vault open?'\n"
+        f"  {command} status\n"
+        f"  {command} inspect cards/card-delivery\n"
         f"Over HTTP, with its description and a page to try it on: {stage.up.query.http_url}/docs\n"
         f"Its files are in {folder}. Ctrl-C ends it."
     )
@@ -217,13 +223,14 @@ def _stay(stage: Stage) -> None:
 
 
 def _embedded(settings: Settings, folder: Path) -> Settings:
-    """Embedded everything, whatever servers the environment names, and ports that nobody else has."""
+    """Embedded everything, whatever servers and issuers of tokens the environment names, and ports that nobody else has."""
     kafka = settings.kafka.model_copy(update={"bootstrap_servers": None})
     milvus = settings.milvus.model_copy(update={"uri": None})
     observability = settings.observability.model_copy(update={"ingest_port": 0, "query_port": 0})
     http = settings.http.model_copy(update={"port": 0})
     redis = settings.redis.model_copy(update={"url": None})
-    changed = {"data_dir": folder, "kafka": kafka, "milvus": milvus, "redis": redis, "http": http, "observability": observability}
+    servers = {"kafka": kafka, "milvus": milvus, "redis": redis, "auth": AuthSettings()}
+    changed = {"data_dir": folder, **servers, "http": http, "observability": observability}
     return settings.model_copy(update=changed)
 
 
