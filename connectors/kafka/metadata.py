@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from confluent_kafka import (
     IsolationLevel,
@@ -12,12 +13,31 @@ from confluent_kafka import (
     TopicCollection,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient, OffsetSpec, TopicMetadata  # type: ignore[attr-defined]  # reason: documented there
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # reason: documented there
+    AdminClient,
+    ClusterMetadata,
+    OffsetSpec,
+    TopicMetadata,
+)
 
 from connectors.kafka.config import admin_config
-from connectors.kafka.errors import AUTHENTICATION_CODES, error_of, translate
+from connectors.kafka.errors import error_of, is_refusal, translate
 from connectors.kafka.link import KafkaLink
 from schemas.errors import Misconfigured, RagError, Retryable
+
+
+class TopicLayout(NamedTuple):
+    """How a topic lies on the brokers. `replicas` is that of the partition with the fewest."""
+
+    partitions: int
+    replicas: int
+
+
+class Layout(NamedTuple):
+    """The cluster as a client sees it: its brokers, and every topic this user may see."""
+
+    brokers: int
+    topics: dict[str, TopicLayout]
 
 
 class Metadata:
@@ -51,15 +71,41 @@ class Metadata:
             raise translate(found.error, doing)
         return tuple(sorted(found.partitions))
 
+    def partitions_now(self, topic: str, timeout_s: float) -> tuple[int, ...]:
+        """As `partitions_of`, asked of this topic alone: several times a second, that must not cost what all topics do."""
+        if self._link.embedded:
+            return self.partitions_of(topic, timeout_s)  # it describes none, and holds few
+        doing = f"asking for the partitions of {topic}"
+        try:
+            asked = self.client.describe_topics(TopicCollection([topic]), request_timeout=timeout_s)
+            return tuple(sorted(partition.id for partition in asked[topic].result(timeout_s).partitions))
+        except KafkaException as exc:
+            raise self.failed(exc, doing) from exc
+        except TimeoutError as exc:
+            msg = f"{doing}: no answer from Kafka in {timeout_s:g} s"
+            raise Retryable(msg) from exc
+
     def topics(self, timeout_s: float | None = None) -> dict[str, int]:
         """Every topic this user may see, with its number of partitions. Raises: Retryable, Misconfigured."""
         listed = self._listed(timeout_s or self._timeout_s, "listing the topics")
         return {name: len(topic.partitions) for name, topic in listed.items()}
 
+    def layout(self, timeout_s: float | None = None) -> Layout:
+        """Brokers, and partitions and replicas of every topic. Raises: Retryable, Misconfigured."""
+        cluster = self._cluster(timeout_s or self._timeout_s, "asking how the topics lie on the brokers")
+        topics = {
+            name: TopicLayout(len(topic.partitions), min((len(one.replicas) for one in topic.partitions.values()), default=0))
+            for name, topic in cluster.topics.items()
+        }
+        return Layout(len(cluster.brokers), topics)
+
     def _listed(self, timeout_s: float, doing: str) -> dict[str, TopicMetadata]:
+        return self._cluster(timeout_s, doing).topics
+
+    def _cluster(self, timeout_s: float, doing: str) -> ClusterMetadata:
         try:
             # All topics: asked for one by name, a broker may create it.
-            return self.client.list_topics(timeout=timeout_s).topics
+            return self.client.list_topics(timeout=timeout_s)
         except KafkaException as exc:
             raise self.failed(exc, doing) from exc
 
@@ -104,7 +150,7 @@ class Metadata:
         return translate(self._refused or error_of(exc), f"{doing} at {self._link.bootstrap}")
 
     def _on_error(self, error: KafkaError) -> None:
-        if error.code() in AUTHENTICATION_CODES:
+        if is_refusal(error):
             self._refused = error
 
     def close(self) -> None:

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import ConfigResource, ResourceType  # type: ignore[attr-defined]  # reason: documented there
 
 from connectors.kafka.link import KafkaLink
-from connectors.kafka.metadata import Metadata
-from connectors.kafka.topic_specs import (
-    CLEANUP,
-    DAY_MS,
-    FOREVER,
-    MAX_MESSAGE_BYTES,
-    RETENTION_BYTES,
-    RETENTION_MS,
-    TopicSpec,
-)
+from connectors.kafka.metadata import Layout, Metadata
+from connectors.kafka.topic_settings import Configs, Problem, alter, number, setting_problems
+from connectors.kafka.topic_specs import MIN_IN_SYNC, SAFE_IN_SYNC, SAFE_REPLICAS, TopicSpec
 from schemas.errors import Retryable
-
-Configs = Mapping[str, str]
 
 
 class TopicFinding(NamedTuple):
@@ -37,11 +28,11 @@ def check_topics(link: KafkaLink, specs: Sequence[TopicSpec]) -> list[TopicFindi
     """At least one finding for each topic. Raises: Retryable, Misconfigured when the cluster can't be asked."""
     metadata = Metadata(link)
     try:
-        counts = metadata.topics()
-        present = [spec.name for spec in specs if spec.name in counts]
+        layout = metadata.layout()
+        present = [spec.name for spec in specs if spec.name in layout.topics]
         # The embedded broker has no settings; what it forgets is flow control's business.
         configs = {} if link.embedded or not present else describe(metadata, present, link.kafka.request_timeout_s)
-        return [finding for spec in specs for finding in _findings(spec, counts, configs, link.bootstrap)]
+        return [finding for spec in specs for finding in _findings(spec, layout, configs.get(spec.name), link.bootstrap)]
     finally:
         metadata.close()
 
@@ -63,73 +54,54 @@ def describe(metadata: Metadata, topics: Sequence[str], timeout_s: float) -> dic
     return found
 
 
-def _findings(spec: TopicSpec, counts: Mapping[str, int], configs: Mapping[str, Configs], bootstrap: str) -> list[TopicFinding]:
-    if spec.name not in counts:
+def _findings(spec: TopicSpec, layout: Layout, actual: Configs | None, bootstrap: str) -> list[TopicFinding]:
+    if spec.name not in layout.topics:
         return [TopicFinding(spec.name, False, f"does not exist ({spec.holds})", "ragstream topics create")]
-    problems = list(_partition_problems(spec, counts[spec.name]))
-    actual = configs.get(spec.name)
+    problems = list(partition_problems(spec, layout, bootstrap))
     if actual is not None:
-        for check in _CHECKS:
-            problems.extend(check(spec, actual, bootstrap))
+        problems += setting_problems(spec, actual, bootstrap)
+        problems += replica_problems(spec.name, layout, actual, bootstrap)
     return [TopicFinding(spec.name, False, *problem) for problem in problems] or [TopicFinding(spec.name, True)]
 
 
-def _partition_problems(spec: TopicSpec, actual: int) -> Iterator[tuple[str, str]]:
-    if actual < spec.partitions:
-        remedy = f"set RAG_KAFKA__PARTITIONS={actual}, or make the topic anew and republish (keys move when partitions are added)"
-        yield f"has {actual} partitions, {spec.partitions} are expected", remedy
-    elif actual > spec.partitions:
-        remedy = f"set RAG_KAFKA__PARTITIONS={actual}" if spec.partitions > 1 else "make the topic anew with one partition"
-        yield f"has {actual} partitions, {spec.partitions} are expected", remedy
-
-
-def _cleanup(spec: TopicSpec, actual: Configs, bootstrap: str) -> Iterator[tuple[str, str]]:
-    wanted, found = spec.config[CLEANUP], actual.get(CLEANUP, "")
-    if found == wanted:
+def partition_problems(spec: TopicSpec, layout: Layout, bootstrap: str) -> Iterator[Problem]:
+    """A lane writes the partition that it reads. How many the others have is a matter of taste."""
+    wanted, found = layout.topics.get(spec.like), layout.topics[spec.name]
+    if wanted is None or wanted.partitions == found.partitions:
         return
-    consequence = {
-        "delete": "older messages of a key vanish, so replay and rebuild can't see a document's history",
-        "compact": "it grows without end, or forgets what is still current",
-    }[wanted]
-    yield f"{CLEANUP}={found}: {consequence}", alter(bootstrap, spec.name, CLEANUP, wanted)
+    fewer, most = (spec.name, wanted.partitions) if found.partitions < wanted.partitions else (spec.like, found.partitions)
+    yield Problem(
+        f"has {found.partitions} partitions, {spec.like} has {wanted.partitions}: they must agree, or ingest doesn't start",
+        f"kafka-topics.sh --bootstrap-server {bootstrap} --alter --topic {fewer} --partitions {most} "
+        "(see docs/operations.md, Scaling)",
+    )
 
 
-def _retention(spec: TopicSpec, actual: Configs, bootstrap: str) -> Iterator[tuple[str, str]]:
-    # Compacted topics drop by age only where cleanup.policy says so, which is a problem of its own.
-    if spec.config[CLEANUP] != "delete":
+def replica_problems(topic: str, layout: Layout, actual: Configs, bootstrap: str) -> Iterator[Problem]:
+    """Whether what is acknowledged outlives a broker. One broker alone is somebody's first try: that has no remedy."""
+    replicas = layout.topics[topic].replicas
+    wanted = min(SAFE_REPLICAS, layout.brokers)
+    in_sync = number(actual, MIN_IN_SYNC)
+    if replicas < wanted:
+        yield Problem(
+            f"has {_counted(replicas)} on {layout.brokers} brokers: what is acknowledged may be lost with one broker, or nothing "
+            "can be written while it is away",
+            f"give it {wanted} with kafka-reassign-partitions.sh; topics to come: RAG_KAFKA__REPLICATION_FACTOR={wanted}",
+        )
+    if in_sync is None:
         return
-    if spec.config[RETENTION_MS] != FOREVER:
-        if _is_shorter(actual[RETENTION_MS], spec.config[RETENTION_MS]):
-            problem = f"{RETENTION_MS}={actual[RETENTION_MS]}: messages may vanish before they are read"
-            yield problem, alter(bootstrap, spec.name, RETENTION_MS, spec.config[RETENTION_MS])
-        return
-    if actual[RETENTION_MS] != FOREVER:
-        problem = f"forgets after {int(actual[RETENTION_MS]) / DAY_MS:g} days: a rebuild can't replay what is older"
-        yield problem, alter(bootstrap, spec.name, RETENTION_MS, FOREVER)
-    if actual[RETENTION_BYTES] != FOREVER:
-        problem = f"forgets beyond {actual[RETENTION_BYTES]} bytes a partition: a rebuild can't replay what is older"
-        yield problem, alter(bootstrap, spec.name, RETENTION_BYTES, FOREVER)
+    if in_sync > replicas:
+        remedy = alter(bootstrap, topic, MIN_IN_SYNC, str(max(1, min(SAFE_IN_SYNC, replicas - 1))))
+        yield Problem(f"{MIN_IN_SYNC}={in_sync} with {_counted(replicas)}: every write is refused", remedy)
+    elif replicas >= SAFE_REPLICAS and in_sync < SAFE_IN_SYNC:
+        remedy = alter(bootstrap, topic, MIN_IN_SYNC, str(SAFE_IN_SYNC))
+        yield Problem(f"{MIN_IN_SYNC}={in_sync}: what is acknowledged may be on one broker only, and be lost with it", remedy)
+    elif replicas >= SAFE_REPLICAS and in_sync == replicas:
+        remedy = alter(bootstrap, topic, MIN_IN_SYNC, str(replicas - 1))
+        yield Problem(
+            f"{MIN_IN_SYNC}={in_sync} with {_counted(replicas)}: nothing can be written while one broker is away", remedy
+        )
 
 
-def _message_size(spec: TopicSpec, actual: Configs, bootstrap: str) -> Iterator[tuple[str, str]]:
-    wanted, found = int(spec.config[MAX_MESSAGE_BYTES]), int(actual[MAX_MESSAGE_BYTES])
-    if found < wanted:
-        problem = f"{MAX_MESSAGE_BYTES}={found}: messages that RAG_KAFKA__MAX_MESSAGE_BYTES allows are refused"
-        remedy = alter(bootstrap, spec.name, MAX_MESSAGE_BYTES, str(wanted))
-        yield problem, f"{remedy} (or lower RAG_KAFKA__MAX_MESSAGE_BYTES)"
-
-
-def _is_shorter(found: str, wanted: str) -> bool:
-    return found != FOREVER and int(found) < int(wanted)
-
-
-def alter(bootstrap: str, topic: str, name: str, value: str) -> str:
-    """The command of Kafka's own tools that mends a topic's setting."""
-    return f"kafka-configs.sh --bootstrap-server {bootstrap} --alter --topic {topic} --add-config {name}={value}"
-
-
-_CHECKS: tuple[Callable[[TopicSpec, Configs, str], Iterator[tuple[str, str]]], ...] = (
-    _cleanup,
-    _retention,
-    _message_size,
-)
+def _counted(replicas: int) -> str:
+    return "one replica" if replicas == 1 else f"{replicas} replicas"

@@ -23,6 +23,14 @@ MAX_MESSAGE_BYTES: Final = "max.message.bytes"
 CLEANUP: Final = "cleanup.policy"
 RETENTION_MS: Final = "retention.ms"
 RETENTION_BYTES: Final = "retention.bytes"
+DELETE_RETENTION: Final = "delete.retention.ms"
+MIN_COMPACTION_LAG: Final = "min.compaction.lag.ms"
+MAX_COMPACTION_LAG: Final = "max.compaction.lag.ms"
+MIN_IN_SYNC: Final = "min.insync.replicas"
+
+SAFE_REPLICAS: Final = 3
+"""With as many, one broker may be away while everything that is acknowledged is on two."""
+SAFE_IN_SYNC: Final = 2
 
 
 class TopicSpec(NamedTuple):
@@ -30,7 +38,9 @@ class TopicSpec(NamedTuple):
 
     Attributes:
         holds: what it is for, in a few words.
+        partitions: of a new one. How many there are is an operator's choice, but for topics that are `like` another.
         config: the settings that matter; the broker's defaults do for the rest.
+        like: the topic that it must have as many partitions as; empty: none.
     """
 
     name: str
@@ -38,49 +48,56 @@ class TopicSpec(NamedTuple):
     partitions: int
     replication_factor: int
     config: dict[str, str]
+    like: str = ""
 
 
 def topic_specs(settings: Settings) -> list[TopicSpec]:
     """Every topic of the live generation, in the order of the design's table."""
     kafka = settings.kafka
     names = kafka.topics
-    keep, compact = _kept_forever(kafka), _compacted(kafka)
-    brief = _size(kafka) | {CLEANUP: "delete", RETENTION_MS: str(QUERY_RETENTION_MS)}
+    keep, compact, follow = _kept_forever(kafka), _compacted(kafka), _followed(kafka)
+    brief = _common(kafka) | {CLEANUP: "delete", RETENTION_MS: str(QUERY_RETENTION_MS)}
     everywhere = kafka.partitions
     rows = [
         (names.documents, "document changes, replayable", everywhere, keep),
-        (settings.index_topic, f"manifests of generation {settings.generation}", everywhere, compact),
-        (names.floors, "access floors", everywhere, compact),
+        (settings.index_topic, f"manifests of generation {settings.generation}", everywhere, follow),
+        (names.floors, "access floors", everywhere, follow),
         (names.control, "the live generation", 1, compact),
         (names.queries, "questions", everywhere, brief),
         (names.answers, "answers", everywhere, brief),
         (names.feedback, "feedback on answers", everywhere, keep),
         (names.dead_letters, "what could not be processed", everywhere, compact),
     ]
-    return [TopicSpec(name, holds, count, kafka.replication_factor, config) for name, holds, count, config in rows]
+    like = {settings.index_topic: names.documents}
+    return [
+        TopicSpec(name, holds, count, kafka.replication_factor, config, like.get(name, "")) for name, holds, count, config in rows
+    ]
 
 
-def index_topic_spec(settings: Settings, topic: str, partitions: int) -> TopicSpec:
-    """The topic of another generation: as many partitions as the documents have."""
-    kafka = settings.kafka
-    return TopicSpec(topic, "manifests", partitions, kafka.replication_factor, _compacted(kafka))
-
-
-def _size(kafka: KafkaSettings) -> dict[str, str]:
-    return {MAX_MESSAGE_BYTES: str(kafka.max_message_bytes + MESSAGE_HEADROOM_BYTES)}
+def _common(kafka: KafkaSettings) -> dict[str, str]:
+    config = {MAX_MESSAGE_BYTES: str(kafka.max_message_bytes + MESSAGE_HEADROOM_BYTES)}
+    if kafka.replication_factor >= SAFE_REPLICAS:
+        config[MIN_IN_SYNC] = str(SAFE_IN_SYNC)
+    return config
 
 
 def _kept_forever(kafka: KafkaSettings) -> dict[str, str]:
-    return _size(kafka) | {CLEANUP: "delete", RETENTION_MS: FOREVER, RETENTION_BYTES: FOREVER}
+    return _common(kafka) | {CLEANUP: "delete", RETENTION_MS: FOREVER, RETENTION_BYTES: FOREVER}
 
 
 def _compacted(kafka: KafkaSettings) -> dict[str, str]:
-    return _size(kafka) | {
+    return _common(kafka) | {
         CLEANUP: "compact",
         "min.cleanable.dirty.ratio": DEAD_RATIO,
-        # A view this far behind may still see a marker before the surviving copy of a record that came earlier.
-        "min.compaction.lag.ms": str(MIN_COMPACTION_LAG_MS),
-        "max.compaction.lag.ms": str(MAX_COMPACTION_LAG_MS),
-        "delete.retention.ms": str(DELETE_RETENTION_MS),
         "segment.bytes": str(COMPACTED_SEGMENT_BYTES),
+    }
+
+
+def _followed(kafka: KafkaSettings) -> dict[str, str]:
+    """Compacted, and read by views: what is cleared must be there for as long as a view may be away."""
+    return _compacted(kafka) | {
+        # A view this far behind may still see a marker before the surviving copy of a record that came earlier.
+        MIN_COMPACTION_LAG: str(MIN_COMPACTION_LAG_MS),
+        MAX_COMPACTION_LAG: str(MAX_COMPACTION_LAG_MS),
+        DELETE_RETENTION: str(DELETE_RETENTION_MS),
     }

@@ -12,7 +12,7 @@ from connectors.kafka.errors import error_of, translate
 from connectors.kafka.link import KafkaLink
 from connectors.kafka.metadata import Metadata
 from connectors.kafka.topic_check import TopicFinding, check_topics
-from connectors.kafka.topic_specs import TopicSpec, index_topic_spec, topic_specs
+from connectors.kafka.topic_specs import TopicSpec, topic_specs
 from schemas.errors import Retryable
 
 __all__ = [
@@ -21,7 +21,6 @@ __all__ = [
     "TopicSpec",
     "check_topics",
     "create_topics",
-    "index_topic_spec",
     "topic_specs",
 ]
 
@@ -49,7 +48,9 @@ def create_topics(link: KafkaLink, specs: Sequence[TopicSpec]) -> list[CreatedTo
             problem = "the embedded broker makes topics at its start only"
             outcomes |= {spec.name: CreatedTopic(spec.name, "failed", problem) for spec in missing}
         elif missing:
-            outcomes |= {made.name: made for made in _create(metadata, missing, link.kafka.request_timeout_s)}
+            # A generation made after partitions were added has as many as the documents have now, whatever the setting says.
+            sized = [spec._replace(partitions=existing.get(spec.like, spec.partitions)) for spec in missing]
+            outcomes |= {made.name: made for made in _create(metadata, sized, link.kafka.request_timeout_s)}
         return [outcomes[spec.name] for spec in specs]
     finally:
         metadata.close()

@@ -12,6 +12,7 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 from connectors.kafka.embedded import EmbeddedBroker
 from connectors.kafka.link import KafkaLink
 from schemas.settings import KafkaSettings
+from tests.waiting import wait_until
 
 
 @dataclass
@@ -38,6 +39,8 @@ def create_topic(bootstrap: str, name: str, partitions: int = 1, **config: str) 
     admin = AdminClient({"bootstrap.servers": bootstrap})
     settings = {option.replace("_", "."): value for option, value in config.items()}
     admin.create_topics([NewTopic(name, partitions, 1, config=settings)])[name].result(20)
+    # The controller has it; the broker that is asked hears of it a moment later.
+    wait_until(lambda: name in admin.list_topics(timeout=10).topics, within_s=20, what=f"{name} to be known")
 
 
 @pytest.fixture

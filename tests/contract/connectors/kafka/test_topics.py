@@ -3,7 +3,7 @@
 import pytest
 
 from connectors.kafka.link import KafkaLink
-from connectors.kafka.topics import TopicFinding, check_topics, create_topics, topic_specs
+from connectors.kafka.topics import TopicFinding, TopicSpec, check_topics, create_topics, topic_specs
 from schemas.errors import RagError
 from schemas.settings import KafkaSettings, Settings
 from tests.contract.connectors.kafka.conftest import Broker, create_topic
@@ -72,21 +72,58 @@ def test_a_documents_topic_that_breaks_rebuilds_is_found(
 def test_an_index_that_does_not_compact_is_found(real_broker: Broker) -> None:
     """It would forget what is current."""
     index = topic_specs(make_settings(real_broker.prefix))[1]
-    create_topic(real_broker.link.bootstrap, index.name, 2, max_message_bytes="9000000")
+    followed = {name.replace(".", "_"): value for name, value in index.config.items()}
+    create_topic(real_broker.link.bootstrap, index.name, 2, **{**followed, "cleanup_policy": "delete"})
     [found] = problems(check_topics(real_broker.link, [index]))
     assert "cleanup.policy=delete" in found
 
 
-def test_a_wrong_number_of_partitions_is_found(broker: Broker) -> None:
-    """Also where topics have no settings."""
-    specs = topic_specs(make_settings(broker.prefix))[:1]
+def test_what_kafka_does_by_itself_is_not_what_views_rest_on(real_broker: Broker) -> None:
+    """A compacted index with a broker's defaults: deletes kept for a day, compaction at once, and perhaps never."""
+    index = topic_specs(make_settings(real_broker.prefix))[1]
+    create_topic(real_broker.link.bootstrap, index.name, 2, max_message_bytes="9000000", cleanup_policy="compact")
+    found = problems(check_topics(real_broker.link, [index]))
+    names = ("delete.retention.ms=86400000", "min.compaction.lag.ms=0", "max.compaction.lag.ms=9223372036854775807")
+    assert [name in problem for name, problem in zip(names, found, strict=True)] == [True] * 3
+    mended = ("delete.retention.ms=604800000", "min.compaction.lag.ms=600000", "max.compaction.lag.ms=86400000")
+    assert [f"--add-config {name}" in problem for name, problem in zip(mended, found, strict=True)] == [True] * 3
+
+
+def test_an_index_with_other_partitions_than_the_documents_is_found(broker: Broker) -> None:
+    """A lane writes the partition that it reads. Found also where topics have no settings."""
+    documents, index = topic_specs(make_settings(broker.prefix))[:2]
+    _create(broker, documents, 3)
+    _create(broker, index, 2)
+    [found] = problems(check_topics(broker.link, [documents, index]))
+    assert f"has 2 partitions, {documents.name} has 3" in found
+    assert f"--alter --topic {index.name} --partitions 3" in found
+
+
+def test_added_partitions_are_nobody_s_fault(broker: Broker) -> None:
+    """Documents and index got more, together, and the questions more than anything else: nothing to mend."""
+    specs = topic_specs(make_settings(broker.prefix))
+    counts = {0: 5, 1: 5, 4: 7}
+    for number, spec in enumerate(specs):
+        _create(broker, spec, counts.get(number, spec.partitions))
+    assert problems(check_topics(broker.link, specs)) == []
+
+
+def test_a_new_generation_has_as_many_partitions_as_the_documents(real_broker: Broker) -> None:
+    """Not as many as the setting says: partitions may have been added since."""
+    documents, index = topic_specs(make_settings(real_broker.prefix))[:2]
+    _create(real_broker, documents, 3)
+    assert [made.outcome for made in create_topics(real_broker.link, [documents, index])] == ["exists", "created"]
+    assert problems(check_topics(real_broker.link, [documents, index])) == []
+
+
+def _create(broker: Broker, spec: TopicSpec, partitions: int) -> None:
+    """As it should be, but for the number of partitions."""
     if broker.embedded is not None:
-        broker.embedded.create_topic(specs[0].name, 3)
+        broker.embedded.create_topic(spec.name, partitions)
     else:
-        create_topic(broker.link.bootstrap, specs[0].name, 3, max_message_bytes="9000000", retention_ms="-1")
-    [found] = problems(check_topics(broker.link, specs))
-    assert "has 3 partitions, 2 are expected" in found
-    assert "RAG_KAFKA__PARTITIONS=3" in found
+        create_topic(
+            broker.link.bootstrap, spec.name, partitions, **{name.replace(".", "_"): value for name, value in spec.config.items()}
+        )
 
 
 def test_embedded_topics_are_made_at_its_start_only(embedded_broker: Broker) -> None:
