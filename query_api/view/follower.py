@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -12,14 +11,15 @@ import structlog
 from connectors.keyword.port import KeywordIndex
 from query_api.view.feeding import KeywordFeed
 from query_api.view.log import LogReader, ViewLog
-from query_api.view.store import ManifestStore, ViewIdentity
+from query_api.view.store import AWAY, ManifestStore, ViewIdentity
 from schemas.acl import AllowList
-from schemas.errors import DataLoss
+from schemas.errors import DataLoss, Retryable
 
 POLL_S: Final = 0.02
 """How long a turn waits for the index; floors wait as long at most."""
 
-TOUCH_EVERY_S: Final = 60.0
+NOTE_EVERY_MS: Final = 60_000
+"""How often it is written down that the view follows; that is a commit."""
 
 OpenKeywordIndex = Callable[[Path, str], KeywordIndex]
 """Opens the index in a folder; emptied where it belongs to another stamp."""
@@ -39,12 +39,10 @@ class Turn(NamedTuple):
     Attributes:
         is_changed: something was applied or committed.
         is_settled: the keyword index has committed everything that was applied.
-        has_started_over: the log no longer held what was to be read, and the view began anew.
     """
 
     is_changed: bool
     is_settled: bool
-    has_started_over: bool = False
 
 
 class Follower:
@@ -63,34 +61,41 @@ class Follower:
         missing: Mapping[str, AllowList],
         open_keyword: OpenKeywordIndex,
         commit_s: float,
+        now_ms: Callable[[], int],
     ) -> None:
         self._log = log
         self._topics = topics
         identity = ViewIdentity(generation, log.identity(topics.index_log), log.identity(topics.floors))
         self.documents_log = log.identity(topics.documents)
         self.store = ManifestStore(
-            folder / "manifests", identity, index_topic=topics.index_log, floors_topic=topics.floors, missing=missing
+            folder / "manifests",
+            identity,
+            index_topic=topics.index_log,
+            floors_topic=topics.floors,
+            missing=missing,
+            now_ms=now_ms,
         ).open()
         self.keyword = open_keyword(folder / "keyword", self.store.stamp)
         self._feed = KeywordFeed(self.store, self.keyword, commit_s)
         self._feed.begin()
-        self._next_touch_s = 0.0
+        self._noted_ms = 0
         self._readers: dict[str, LogReader] = {}
         self._partitions: dict[str, tuple[int, ...]] = {}
+        self._where: dict[str, dict[int, int]] = {}
         self._read_on()
 
     def turn(self, *, is_caught_up: bool, is_hurried: bool) -> Turn:
-        """Read, apply, feed, and commit when that is due. Waits up to `POLL_S` when there is nothing to do."""
-        try:
-            records = self._readers[self._topics.floors].poll(0)
-            records += self._readers[self._topics.index_log].poll(0 if records else POLL_S)
-        except DataLoss as exc:
-            self._start_over(str(exc))
-            return Turn(is_changed=True, is_settled=False, has_started_over=True)
+        """Read, apply, feed, and commit when that is due. Waits up to `POLL_S` when there is nothing to do.
+
+        Raises: DataLoss, with nothing applied: the log may no longer hold what was to be read. `start_over`.
+        """
+        records = self._readers[self._topics.floors].poll(0)
+        is_awaited = is_hurried and is_caught_up  # what somebody waits for may have been applied by the turn before
+        records += self._readers[self._topics.index_log].poll(0 if records or is_awaited else POLL_S)
+        if self._has_moved() and self.store.was_away_too_long():
+            # Kafka was away from here, not from others: what they cleared meanwhile may be gone, its offsets passed in silence.
+            raise DataLoss(AWAY)
         self.store.apply(records)
-        if time.monotonic() >= self._next_touch_s:
-            self.store.touch()
-            self._next_touch_s = time.monotonic() + TOUCH_EVERY_S
         for topic in self._readers:
             self._log.has_read(topic, self.positions(topic))
         has_more = self._feed.feed()
@@ -98,6 +103,12 @@ class Follower:
         if is_committing:
             self._feed.commit()
         return Turn(is_changed=bool(records) or is_committing, is_settled=self._feed.is_clean and not has_more)
+
+    def note_followed(self, at_ms: int) -> None:
+        """Everything that was in the log at this moment is in the view. Written down now and then, also by a clock set back."""
+        if abs(at_ms - self._noted_ms) >= NOTE_EVERY_MS:
+            self.store.followed(at_ms)
+            self._noted_ms = at_ms
 
     def positions(self, topic: str) -> dict[int, int]:
         """Everything below has been applied."""
@@ -112,6 +123,18 @@ class Follower:
         self._close_readers()
         self._read_on()
 
+    def start_over(self, reason: str) -> None:
+        """Forget everything and read it again: a compacted log that starts later, or is another one, still tells all of it.
+
+        From here on nothing is found: whoever answers must know before.
+        """
+        self._close_readers()
+        # First: an empty keyword index beside full manifests is noticed at the next start, the other way round is not.
+        self._feed.clear()
+        self.store.wipe(reason)
+        self._noted_ms = 0
+        self._read_on()
+
     def close(self) -> None:
         """Release files and connections. Never raises."""
         self._close_readers()
@@ -120,16 +143,26 @@ class Follower:
 
     def _read_on(self) -> None:
         for topic in (self._topics.floors, self._topics.index_log):
-            self._partitions[topic] = self._log.partitions_of(topic)
+            self._partitions[topic] = self._partitions_of(topic)
             self._readers[topic] = self._log.read(topic, self.store.positions(topic), self._partitions[topic])
+        self._where = self._all_positions()
 
-    def _start_over(self, reason: str) -> None:
-        """A compacted log that starts later, or is another one, still tells everything from its start."""
-        self._close_readers()
-        # First: an empty keyword index beside full manifests is noticed at the next start, the other way round is not.
-        self._feed.clear()
-        self.store.wipe(reason)
-        self._read_on()
+    def _partitions_of(self, topic: str) -> tuple[int, ...]:
+        """As they are now; while Kafka is away, those that are known."""
+        try:
+            return self._log.partitions_of(topic)
+        except Retryable:
+            if topic not in self._partitions:
+                raise
+            return self._partitions[topic]
+
+    def _has_moved(self) -> bool:
+        """Whether the readers have come further since the last time."""
+        before, self._where = self._where, self._all_positions()
+        return before != self._where
+
+    def _all_positions(self) -> dict[str, dict[int, int]]:
+        return {topic: reader.positions() for topic, reader in self._readers.items()}
 
     def _close_readers(self) -> None:
         for reader in self._readers.values():

@@ -65,6 +65,11 @@ class Freshness:
         return self._followed is not None
 
     @property
+    def followed_ms(self) -> int | None:
+        """The latest moment, by the wall clock, of which everything in floors and index is in the view; None before the first."""
+        return self._followed.wall_ms if self._followed is not None else None
+
+    @property
     def has_reflected(self) -> bool:
         """Whether everything is reflected that had been published by some moment after the start."""
         return self._reflected is not None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
@@ -24,8 +24,8 @@ from query_api.view.freshness import Freshness, Probe
 from query_api.view.log import ViewLog
 from query_api.view.snapshot import ViewSnapshot
 from schemas.acl import Principals
-from schemas.errors import RagError, Retryable
-from schemas.index import SourcePosition
+from schemas.errors import DataLoss, RagError, Retryable
+from schemas.index import DocKey, SourcePosition
 from schemas.queries import AsOf
 from schemas.settings import Settings
 from schemas.tokens import WriteToken
@@ -97,6 +97,7 @@ class IndexView:
         self._ends: Probe | None = None
         self._progress: dict[int, int] = {}
         self._is_warm = False
+        self._reading = 1
         self._follower: Follower | None = None
         self._failure: BaseException | None = None
         self._hurry = threading.Event()
@@ -142,6 +143,16 @@ class IndexView:
             return Readiness(False, self._waiting_for())
         return Readiness(True)
 
+    @property
+    def reading(self) -> int | None:
+        """Which reading of the log this is, counted; None while it is not whole.
+
+        A log that no longer holds what was to be read next is read anew, into an empty view: what one reading told, its `as_of`
+        and that something was not found included, is void in the next.
+        """
+        with self._lock:
+            return self._reading if self._is_warm else None
+
     # -- what answers are made of
 
     def snapshot(self) -> ViewSnapshot:
@@ -180,6 +191,23 @@ class IndexView:
             if "not_yet" not in statuses or remaining <= 0:
                 changed.cancel()
                 return statuses
+            self._hurry.set()
+            await asyncio.wait([changed], timeout=remaining)
+
+    async def wait_searchable(self, keys: Collection[DocKey], timeout_s: float) -> bool:
+        """Wait until words find the newest text of these documents, at most `timeout_s`; returns whether they do.
+
+        A snapshot shows a text as soon as it is read, the keyword index with its next commit, which this hastens.
+        """
+        deadline = self._clock() + timeout_s
+        while True:
+            changed = self._changes.next()
+            with self.snapshot() as snapshot:
+                is_searchable = not any(snapshot.is_dirty(key) for key in keys)
+            remaining = deadline - self._clock()
+            if is_searchable or remaining <= 0:
+                changed.cancel()
+                return is_searchable
             self._hurry.set()
             await asyncio.wait([changed], timeout=remaining)
 
@@ -231,6 +259,7 @@ class IndexView:
                     missing=self._settings.missing_allow_lists,
                     open_keyword=self._open_keyword,
                     commit_s=self._settings.query.keyword_commit_s,
+                    now_ms=self._now_ms,
                 )
             except Retryable as exc:
                 self._outage.waiting(exc)
@@ -247,21 +276,33 @@ class IndexView:
             with self._lock:
                 is_caught_up = self._freshness.has_followed
             is_hurried = self._hurry.is_set()
-            turn = follower.turn(is_caught_up=is_caught_up, is_hurried=is_hurried)
-            self._take_note(follower, turn)
-            if is_hurried and turn.is_settled:
+            if is_hurried:  # cleared before the turn: whoever hurries it meanwhile may wait for more than this turn brings
                 self._hurry.clear()
+            try:
+                turn = follower.turn(is_caught_up=is_caught_up, is_hurried=is_hurried)
+            except DataLoss as exc:
+                self._start_over(follower, str(exc))
+                continue
+            self._take_note(follower, turn)
+            if is_hurried and not turn.is_settled:
+                self._hurry.set()
+
+    def _start_over(self, follower: Follower, reason: str) -> None:
+        """Nothing is stated any more, and only then nothing is found."""
+        with self._lock:
+            self._freshness, self._progress, self._is_warm = Freshness(), {}, False
+            self._reading += 1
+        follower.start_over(reason)
 
     def _reads_all(self, follower: Follower, ends: Probe) -> bool:
         return follower.reads(self._topics.index_log, ends.index_ends) and follower.reads(self._topics.floors, ends.floor_ends)
 
     def _take_note(self, follower: Follower, turn: Turn) -> None:
-        if turn.has_started_over:
-            with self._lock:
-                self._freshness, self._progress, self._is_warm = Freshness(), {}, False
-            return
         with self._lock:
             self._freshness.followed(follower.positions(self._topics.floors), follower.positions(self._topics.index_log))
+            followed_ms = self._freshness.followed_ms
+        if followed_ms is not None:
+            follower.note_followed(followed_ms)
         if turn.is_settled:
             self._settle(follower, has_changed=turn.is_changed)
         if turn.is_changed:

@@ -9,7 +9,8 @@ import shutil
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -19,6 +20,7 @@ import orjson
 import structlog
 
 from connectors.kafka import Record
+from connectors.kafka.topic_specs import DAY_MS, DELETE_RETENTION_MS, HOUR_MS
 from query_api.view.access import standing
 from query_api.view.metadata import value_keys
 from query_api.view.records import DocumentCard, Shown, manifest_head, require_known_schema, seen_head
@@ -26,6 +28,7 @@ from query_api.view.snapshot import DocumentCache, ViewSnapshot
 from query_api.view.tables import (
     Tables,
     document_key,
+    floor_key,
     in_partition,
     pack_count,
     pack_number,
@@ -39,10 +42,10 @@ from query_api.view.tables import (
 )
 from schemas.acl import OPERATOR_ONLY, AllowList
 from schemas.errors import Fatal, Misconfigured
-from schemas.floors import NO_FLOOR, Floor, join_floors
+from schemas.floors import NO_FLOOR, Floor, FloorKey, join_floors
 from schemas.index import DOC, PROGRESS, SEEN, DocKey, LogKey, Outcome, Progress
 
-VIEW_FORMAT: Final = 2
+VIEW_FORMAT: Final = 3
 """Raised when what is stored changes: older views are then read again from the log."""
 
 MAP_BYTES: Final = 1 << 38
@@ -51,10 +54,14 @@ MAX_READERS: Final = 512
 DOCUMENT_CACHE_BYTES: Final = 64 * 1024 * 1024
 DEAD_LETTER_SPAN: Final = 1_000_000
 """How far back, in offsets, a dead letter is remembered for those who ask what became of their event."""
-MAX_AWAY_S: Final = 6 * 24 * 3600.0
-"""Below the 7 days for which compacted topics keep what says that something was cleared (`delete.retention.ms`)."""
-_ALIVE: Final = "alive"
+MAX_AWAY_MS: Final = DELETE_RETENTION_MS - DAY_MS
+"""Below the 7 days for which compacted topics keep what says that something was cleared (`delete.retention.ms`): the rest is for
+reading on."""
+MAX_AHEAD_MS: Final = HOUR_MS
+"""A view that last followed in the future had that from a wrong clock: nobody knows how long it was away."""
+AWAY: Final = "it was away for so long that the log may have forgotten what it cleared"
 _META_KEY: Final = b"meta"
+_FOLLOWED_KEY: Final = b"followed"
 _NOTHING: Final = Shown(-1, -1, 0, "", "")
 
 _log = structlog.get_logger(__name__)
@@ -93,16 +100,26 @@ class ManifestStore:
         identity: the logs it follows.
         index_topic, floors_topic: whose records are whose.
         missing: per index, the allow-list of documents that never carried one.
+        now_ms: the wall clock, which goes on while nothing runs.
     """
 
     def __init__(
-        self, folder: Path, identity: ViewIdentity, *, index_topic: str, floors_topic: str, missing: Mapping[str, AllowList]
+        self,
+        folder: Path,
+        identity: ViewIdentity,
+        *,
+        index_topic: str,
+        floors_topic: str,
+        missing: Mapping[str, AllowList],
+        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self._folder = folder
         self._identity = identity
         self._index_topic = index_topic
         self._floors_topic = floors_topic
         self._missing = missing
+        self._now_ms = now_ms
+        self._followed_ms: int | None = None
         self._cache = DocumentCache(DOCUMENT_CACHE_BYTES)
         self._lock = threading.Lock()
         self._env: lmdb.Environment | None = None
@@ -119,22 +136,35 @@ class ManifestStore:
             found = self._meta()
         except lmdb.Error as exc:
             self._empty(f"damaged: {exc}")
-            self.touch()
             return self
         if found is None:
             self._begin()
         elif found.get("fits") != self._fits():
             self._empty("it belongs to another log, generation or release")
-        elif self._away_s() > MAX_AWAY_S:
-            self._empty("it was away for so long that the log may have forgotten what it cleared")
+        elif self.was_away_too_long():
+            self._empty(AWAY)
         else:
             self.stamp = found["stamp"]
-        self.touch()
         return self
 
-    def touch(self) -> None:
-        """It follows the log right now. To be called every now and then."""
-        (self._folder / _ALIVE).touch()
+    def followed(self, at_ms: int) -> None:
+        """The view holds everything that was in the log at this moment: from then on it is away. To be told now and then.
+
+        Never of a log that was not asked where it ends: a view that is open, and one that waits for Kafka, follow nothing.
+        """
+        env, tables = self._opened()
+        with self._on_disk(), env.begin(write=True) as txn:
+            txn.put(_FOLLOWED_KEY, pack_offset(at_ms), db=tables.meta)
+        self._followed_ms = at_ms
+
+    def was_away_too_long(self) -> bool:
+        """Whether news of what was cleared since it last followed may be gone: what it would read on to may be missing them.
+
+        It must then begin anew, before anything that is read is applied.
+        """
+        if self._followed_ms is None:
+            return True
+        return not -MAX_AHEAD_MS <= self._now_ms() - self._followed_ms <= MAX_AWAY_MS
 
     def close(self) -> None:
         """Release the files. Snapshots must be closed before. May be called again."""
@@ -147,10 +177,13 @@ class ManifestStore:
         """Forget everything but what the view belongs to; snapshots that are open keep what they see."""
         _log.warning("view emptied; it is read again from the log", folder=str(self._folder), reason=reason)
         env, tables = self._opened()
+        now_ms = self._now_ms()
         with env.begin(write=True) as txn:
             for field in fields(tables):
                 if field.name != "meta":
                     txn.drop(getattr(tables, field.name), delete=False)
+            txn.put(_FOLLOWED_KEY, pack_offset(now_ms), db=tables.meta)
+        self._followed_ms = now_ms
         # The same offsets may hold something else now; open snapshots keep the cache they have.
         self._cache = DocumentCache(DOCUMENT_CACHE_BYTES)
 
@@ -172,13 +205,18 @@ class ManifestStore:
         if not records:
             return
         env, tables = self._opened()
+        with self._on_disk(), env.begin(write=True) as txn:
+            batch = _Batch(txn, {}, {})
+            positions = self._apply_all(batch, tables, records)
+            self._write_cards(batch, tables)
+            for (topic, partition), position in positions.items():
+                txn.put(position_key(topic, partition), pack_offset(position), db=tables.positions)
+
+    @contextmanager
+    def _on_disk(self) -> Iterator[None]:
+        """Around what is written. Raises: Fatal, for a full disk."""
         try:
-            with env.begin(write=True) as txn:
-                batch = _Batch(txn, {}, {})
-                positions = self._apply_all(batch, tables, records)
-                self._write_cards(batch, tables)
-                for (topic, partition), position in positions.items():
-                    txn.put(position_key(topic, partition), pack_offset(position), db=tables.positions)
+            yield
         except (lmdb.MapFullError, lmdb.DiskError) as exc:
             msg = f"{self._folder}: the view can't be written: {exc}. Free some disk, then restart"
             raise Fatal(msg) from exc
@@ -276,7 +314,10 @@ class ManifestStore:
         batch.after[key] = change(card)
 
     def _apply_floor(self, batch: _Batch, tables: Tables, record: Record) -> None:
-        name = in_partition(document_key(DocKey.parse((record.key or b"").decode())), record.partition)
+        key = FloorKey.from_bytes(record.key or b"")
+        if not key.is_heeded_by(self._identity.generation):
+            return  # it stands in for another generation's manifests, and goes when they have come
+        name = floor_key(document_key(key.document), record.partition, key.lane.partition if key.lane is not None else None)
         held = batch.txn.get(name, db=tables.floors)
         floor = Floor.from_bytes(record.value) if record.value is not None else NO_FLOOR
         # Joined, not replaced: a floor narrows until it is cleared, whoever wrote the last one. Cleared it still narrows until
@@ -385,18 +426,19 @@ class ManifestStore:
     def _meta(self) -> dict[str, Any] | None:
         env, tables = self._opened()
         with env.begin() as txn:
-            raw = txn.get(_META_KEY, db=tables.meta)
+            raw, followed = (txn.get(key, db=tables.meta) for key in (_META_KEY, _FOLLOWED_KEY))
+        self._followed_ms = unpack_offset(bytes(followed))[0] if followed is not None else None
         return dict(orjson.loads(bytes(raw))) if raw is not None else None
 
-    def _away_s(self) -> float:
-        alive = self._folder / _ALIVE
-        return time.time() - alive.stat().st_mtime if alive.exists() else 0.0
-
     def _begin(self) -> None:
+        """Empty, and so up to date: whoever reads a log from its start misses what is cleared from now on only."""
         env, tables = self._opened()
         self.stamp = uuid.uuid4().hex
+        now_ms = self._now_ms()
         with env.begin(write=True) as txn:
             txn.put(_META_KEY, orjson.dumps({"stamp": self.stamp, "fits": self._fits()}), db=tables.meta)
+            txn.put(_FOLLOWED_KEY, pack_offset(now_ms), db=tables.meta)
+        self._followed_ms = now_ms
 
     def _empty(self, reason: str) -> None:
         _log.warning("view emptied; it is read again from the log", folder=str(self._folder), reason=reason)

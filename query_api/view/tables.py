@@ -24,11 +24,11 @@ class Tables:
     """The named databases.
 
     Attributes:
-        meta: what the view belongs to.
+        meta: what the view belongs to, and when it last followed.
         positions: topic/partition → offset to read next.
         cards: document → `DocumentCard`.
         manifests: document and partition → offset and raw manifest.
-        floors: document and floors partition → raw floor.
+        floors: document, floors partition and the lane's own partition, if the floor is a lane's → raw floor.
         progress: source partition → raw marker.
         dead_letters: source partition and first offset of a run of dead letters → its last offset.
         dirty: document → mark of the change that the keyword index has yet to commit.
@@ -70,6 +70,12 @@ def document_key(key: DocKey) -> bytes:
 
 def in_partition(document: bytes, partition: int) -> bytes:
     return document + _PARTITION.pack(partition)
+
+
+def floor_key(document: bytes, partition: int, lane: int | None) -> bytes:
+    """Of a record in `partition` of the floors, written by the lane of a partition; None: by one that its key doesn't name."""
+    name = in_partition(document, partition)
+    return name if lane is None else name + _PARTITION.pack(lane)
 
 
 def reader_key(principal: str, document: bytes) -> bytes:

@@ -45,7 +45,9 @@ def open_snapshot(reach: Reach, on_read: OnRead | None = None) -> Iterator[ViewS
     try:
         store = _store(settings, log, folder.path)
         try:
+            began_ms = time.time_ns() // 1_000_000
             catch_up(store, log, (settings.kafka.topics.floors, settings.index_topic), on_read)
+            store.followed(began_ms)
             with store.snapshot() as snapshot:
                 yield snapshot
         finally:

@@ -21,6 +21,7 @@ class MemoryLog:
         self.reserved: set[str] = set()
         self.read_up_to: dict[str, dict[int, int]] = {}
         self.is_away = False
+        self.is_silent = False  # it says what it is, and no more
         self.lives = "1"
         self.failure: BaseException | None = None
 
@@ -60,8 +61,15 @@ class MemoryLog:
         self._require()
         return tuple(range(len(self.records[topic])))
 
+    def forget(self, topic: str, partition: int, key: bytes) -> None:
+        """A key was cleared, and so, after a while, were the news of it: its offsets are gaps."""
+        with self.lock:
+            self.records[topic][partition] = [r for r in self.records[topic][partition] if r.key != key]
+
     def ends(self, topic: str, timeout_s: float) -> dict[int, int]:
         self._require()
+        if self.is_silent:
+            raise Retryable("the log is silent")
         with self.lock:
             return {partition: self.next.get((topic, partition), 0) for partition in range(len(self.records[topic]))}
 
@@ -99,7 +107,7 @@ class _MemoryReader:
     def _arrived(self) -> list[Record]:
         if self._log.failure is not None:
             raise self._log.failure
-        if self._log.is_away:
+        if self._log.is_away or self._log.is_silent:
             return []
         found: list[Record] = []
         for partition, position in self._positions.items():

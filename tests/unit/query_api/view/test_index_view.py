@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -17,9 +19,10 @@ from query_api.view.index_view import ViewNotReady
 from schemas.acl import OPERATOR, principals_of
 from schemas.errors import Fatal, Rejected
 from schemas.floors import AccessFloor, Floor
-from schemas.index import DocKey, OutcomeRun, SourcePosition
+from schemas.index import DOC, DocKey, LogKey, OutcomeRun, SourcePosition
 from schemas.settings import Settings
 from schemas.tokens import WriteToken
+from schemas.wire import from_ms
 from tests.unit.query_api.view.memory_log import MemoryLog
 from tests.unit.query_api.view.writing import KeyValue, Writer, key_of, progress
 from tests.waiting import wait_until
@@ -30,6 +33,16 @@ ANN, BOB = principals_of(["user:ann"]), principals_of(["user:bob"])
 WITHIN_S = 10.0
 
 StartView = Callable[..., IndexView]
+
+
+class WallClock:
+    """Goes on by itself, and by days when told to."""
+
+    def __init__(self) -> None:
+        self.days = 0.0
+
+    def __call__(self) -> int:
+        return time.time_ns() // 1_000_000 + round(self.days * 24 * 3600 * 1000)
 
 
 @pytest.fixture
@@ -44,10 +57,12 @@ def started(log: MemoryLog, tmp_path: Path) -> Iterator[StartView]:
     views: list[IndexView] = []
 
     def start(
-        open_keyword: Callable[[Path, str], KeywordIndex] | None = None, restored: threading.Event | None = None
+        open_keyword: Callable[[Path, str], KeywordIndex] | None = None,
+        restored: threading.Event | None = None,
+        wall: WallClock | None = None,
     ) -> IndexView:
         opener = open_keyword or (lambda folder, stamp: TantivyIndex(folder, stamp).open())
-        view = IndexView(Settings(data_dir=tmp_path), log, open_keyword=opener, restored=restored)
+        view = IndexView(Settings(data_dir=tmp_path), log, open_keyword=opener, restored=restored, now_ms=wall or WallClock())
         views.append(view)
         view.start()
         return view
@@ -243,6 +258,77 @@ def test_a_log_that_lost_its_start_is_read_anew(log: MemoryLog, started: StartVi
         lambda: second.ready().is_ready and texts(second, A, B) == [None, "text 2"], within_s=WITHIN_S, what="a new reading"
     )
     assert found(second, "gone") == set() and found(second, "text") == {B}
+
+
+def cleared(log: MemoryLog, key: DocKey, deleted: list[KeyValue]) -> None:
+    """A document was deleted, and compaction has forgotten that it ever was there: nothing but gaps tell of it."""
+    for name, value in deleted:
+        log.append(INDEX, 0, name, value)
+    log.forget(INDEX, 0, LogKey(DOC, str(key)).to_bytes())
+
+
+def test_a_view_that_was_away_for_longer_than_deletes_are_kept_is_read_anew(log: MemoryLog, started: StartView) -> None:
+    """The delete is gone from the log, and its document with it: what the view kept on disk must go too."""
+    wall, writer = WallClock(), Writer(0)
+    publish(log, writer.upsert(A, 1, "deleted meanwhile"))
+    publish(log, writer.upsert(B, 2, "kept"))
+    ready(started(wall=wall)).stop()
+    cleared(log, A, writer.delete(A, 3))
+    wall.days = 8
+    assert texts(ready(started(wall=wall)), A, B) == [None, "kept"]
+
+
+def test_a_view_that_opened_and_never_caught_up_was_away_all_the_time(log: MemoryLog, started: StartView) -> None:
+    """A life on the fifth day that was killed before Kafka told it anything: on the eighth the view is as old as before."""
+    wall, writer = WallClock(), Writer(0)
+    publish(log, writer.upsert(A, 1, "deleted meanwhile"))
+    ready(started(wall=wall)).stop()
+    cleared(log, A, writer.delete(A, 2))
+    wall.days, log.is_silent = 5, True
+    killed = started(wall=wall)
+    wait_until(lambda: "where the log ends" in killed.ready().reason, within_s=WITHIN_S, what="the second life to open")
+    assert texts(killed, A) == ["deleted meanwhile"]
+    killed.stop()
+    wall.days, log.is_silent = 8, False
+    assert texts(ready(started(wall=wall)), A) == [None]
+
+
+@pytest.mark.parametrize("has_gaps_only", [True, False])
+def test_kafka_may_be_away_for_longer_than_deletes_are_kept(log: MemoryLog, started: StartView, has_gaps_only: bool) -> None:
+    """From this process alone: back again, the view begins anew before it states anything, also where gaps are all there is."""
+    wall, writer = WallClock(), Writer(0)
+    publish(log, writer.upsert(A, 1, "deleted meanwhile"))
+    view = ready(started(wall=wall))
+    log.is_away = True
+    wall.days = 8
+    wait_until(lambda: (view.access_lag_s() or 0) > 0.5, within_s=WITHIN_S, what="the outage to be noticed")
+    assert texts(view, A) == ["deleted meanwhile"], "and it is served as that old for as long as Kafka is away"
+    cleared(log, A, writer.delete(A, 2)[: 1 if has_gaps_only else None])
+    log.is_away = False
+    wait_until(lambda: texts(view, A) == [None], within_s=WITHIN_S, what="the view to begin anew")
+    assert found(ready(view), "deleted") == set()
+
+
+def test_a_view_that_follows_stays_young(log: MemoryLog, started: StartView) -> None:
+    """While Kafka tells where the log ends and the view has reached it, nothing needs to be written: days pass, it goes on."""
+    wall, writer = WallClock(), Writer(0)
+    publish(log, writer.upsert(A, 1, "kept text"))
+    view = ready(started(wall=wall))
+    for day in (4, 8):
+        wall.days = day
+        _reflects(view, from_ms(wall()))
+    view.stop()
+    log.records[INDEX][0].clear()  # what it has read is not asked for again
+    wall.days = 12
+    assert texts(ready(started(wall=wall)), A) == ["kept text"]
+
+
+def _reflects(view: IndexView, moment: datetime) -> None:
+    def is_reflected() -> bool:
+        until = view.as_of().reflected_until
+        return until is not None and until >= moment
+
+    wait_until(is_reflected, within_s=WITHIN_S, what=f"everything until {moment} to be reflected")
 
 
 def test_another_log_is_read_anew(log: MemoryLog, started: StartView) -> None:

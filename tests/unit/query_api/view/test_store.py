@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,8 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from connectors.kafka import Record
+from connectors.kafka.topic_specs import DAY_MS, DELETE_RETENTION_MS
 from query_api.view.folder import ClaimedFolder
-from query_api.view.store import ManifestStore, ViewIdentity
+from query_api.view.store import MAX_AWAY_MS, ManifestStore, ViewIdentity
 from schemas.acl import OPERATOR, PUBLIC, principals_of
 from schemas.errors import Fatal, Misconfigured
 from schemas.floors import NO_FLOOR, AccessFloor, DeleteFloor, Floor
@@ -34,10 +34,12 @@ def opened(tmp_path: Path) -> Iterator[OpenStore]:
     stores: list[ManifestStore] = []
 
     def open_store(
-        log: str = "log-1", generation: str = "g1", missing: dict[str, tuple[str, ...]] | None = None
+        log: str = "log-1", generation: str = "g1", missing: dict[str, tuple[str, ...]] | None = None, at_ms: int = NOW
     ) -> ManifestStore:
         identity = ViewIdentity(generation, log, "floors-1")
-        store = ManifestStore(tmp_path / "m", identity, index_topic=INDEX, floors_topic=FLOORS, missing=missing or {})
+        store = ManifestStore(
+            tmp_path / "m", identity, index_topic=INDEX, floors_topic=FLOORS, missing=missing or {}, now_ms=lambda: at_ms
+        )
         stores.append(store.open())
         return store
 
@@ -241,15 +243,57 @@ def test_damaged_files_are_emptied(opened: OpenStore, tmp_path: Path) -> None:
     assert text_of(again, A) == "text"
 
 
-def test_emptied_when_it_was_away_for_too_long(opened: OpenStore, tmp_path: Path) -> None:
+def closed_with_a_document(store: ManifestStore, *, followed_ms: int | None) -> None:
+    """A life that ends, having followed the log up to a moment, or never."""
+    store.apply(records(*Writer(0).upsert(A, 1, "text")))
+    if followed_ms is not None:
+        store.followed(followed_ms)
+    store.close()
+
+
+@pytest.mark.parametrize(("days", "text"), [(0, "text"), (5.9, "text"), (6.1, None), (400, None)])
+def test_emptied_when_it_was_away_for_too_long(opened: OpenStore, days: float, text: str | None) -> None:
     """The log keeps the news of what was cleared for a week: a view that missed it starts anew."""
-    first = opened()
-    first.apply(records(*Writer(0).upsert(A, 1, "text")))
-    first.close()
-    alive = tmp_path / "m" / "alive"
-    week_ago = alive.stat().st_mtime - 7 * 24 * 3600
-    os.utime(alive, (week_ago, week_ago))
+    closed_with_a_document(opened(at_ms=NOW - DAY_MS), followed_ms=NOW)
+    assert text_of(opened(at_ms=NOW + round(days * DAY_MS)), A) == text
+
+
+def test_opening_is_not_following(opened: OpenStore) -> None:
+    """Opened on the fifth day, and never told that it caught up: on the eighth it was away for eight days."""
+    closed_with_a_document(opened(), followed_ms=NOW)
+    opened(at_ms=NOW + 5 * DAY_MS).close()
+    assert text_of(opened(at_ms=NOW + 8 * DAY_MS), A) is None
+
+
+def test_a_new_view_is_away_from_its_beginning(opened: OpenStore) -> None:
+    """Killed before it had read all of the log: what it has read misses whatever was cleared since."""
+    closed_with_a_document(opened(), followed_ms=None)
+    assert text_of(opened(at_ms=NOW + 5 * DAY_MS), A) == "text"
+    assert text_of(opened(at_ms=NOW + 7 * DAY_MS), A) is None
+
+
+def test_nobody_knows_how_long_a_view_of_the_future_was_away(opened: OpenStore) -> None:
+    """Its clock was wrong: read again. A clock that is a little off is none."""
+    closed_with_a_document(opened(), followed_ms=NOW + 60_000)
+    again = opened()
+    assert text_of(again, A) == "text"
+    again.followed(NOW + DAY_MS)
+    again.close()
     assert text_of(opened(), A) is None
+
+
+def test_an_emptied_view_begins_now(opened: OpenStore) -> None:
+    """It has missed nothing, having read nothing."""
+    closed_with_a_document(opened(), followed_ms=NOW)
+    open_on = opened(at_ms=NOW + 5 * DAY_MS)
+    open_on.wipe("test")
+    closed_with_a_document(open_on, followed_ms=None)
+    assert text_of(opened(at_ms=NOW + 10 * DAY_MS), A) == "text"
+
+
+def test_views_are_away_for_less_than_the_log_keeps_what_was_cleared() -> None:
+    """With time to read on."""
+    assert MAX_AWAY_MS + DAY_MS <= DELETE_RETENTION_MS
 
 
 def test_wiping_leaves_open_snapshots_alone(store: ManifestStore) -> None:
