@@ -11,7 +11,7 @@ import urllib.request
 
 TIMEOUT_S = 3.0
 # The settings' own defaults, when the variables are not set.
-PORTS = {"RAG_OBSERVABILITY__INGEST_PORT": "9464", "RAG_OBSERVABILITY__QUERY_PORT": "9465"}
+PORTS = {"RAG_OBSERVABILITY__INGEST_PORT": "9464", "RAG_OBSERVABILITY__QUERY_PORT": "9463"}
 
 
 def is_alive(port: str) -> bool:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from schemas.settings import IndexSettings, Settings
+from schemas.wire import DEFAULT_INDEX
 
 PREFIX: Final = "RAG_"
 NESTED: Final = "__"
@@ -71,6 +72,21 @@ def values(settings: Settings) -> list[Value]:
             own = variable._replace(path=path, name=_name(path))
             found.append(_value(own, getattr(index, path[-1])))
     return found
+
+
+def json_of_indexes(settings: Settings) -> Value | None:
+    """The indexes that no shell's variable can name, or none of whose variables is set, in the one variable that can hold them.
+    None where there are no such indexes."""
+    named = {
+        name: index
+        for name, index in settings.indexes.items()
+        if "-" in name or (index == IndexSettings() and name != DEFAULT_INDEX)
+    }
+    if not named:
+        return None
+    fields = {name: index.model_dump(mode="json", exclude_defaults=True) for name, index in named.items()}
+    variable = Variable(INDEXES, ("indexes",), _first_line(IndexSettings.__doc__), "JSON object", "", "", is_secret=False)
+    return Value(variable, orjson.dumps(fields).decode(), is_default=False)
 
 
 def unknown_variables(environ: Mapping[str, str]) -> dict[str, str]:

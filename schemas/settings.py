@@ -97,7 +97,8 @@ class MilvusSettings(Section):
 
 
 class RedisSettings(Section):
-    """Redis. Without `url` caches and limits live in the process."""
+    """Redis: remembered answers, thumbs-downs, answers to repeated requests and who asked what, shared by all query workers.
+    Without `url` each process keeps its own."""
 
     url: SecretStr | None = Field(None, description="redis://… or rediss://… (TLS).")
     timeout_s: PositiveSeconds = 0.2
@@ -146,12 +147,19 @@ class BlobSettings(Section):
 
     file_roots: tuple[Path, ...] = Field((), description="JSON list of folders that file:// URIs may point into. Empty: none.")
     max_mib: PositiveInt = 32
+    patience_s: PositiveSeconds = Field(
+        300.0,
+        description="A file that is there and can't be read for so long (damaged, too slow) is a dead letter; others wait for it.",
+    )
 
 
 class IndexSettings(Section):
-    """One index: how its documents are ordered, and who may read one that says nothing of it."""
+    """One index: how its documents are ordered, and who may read one that says nothing of it. Where its name has a dash, which a
+    shell's variables can't have, it is set as JSON: `RAG_INDEXES='{"my-index": {"versions": "producer"}}'`."""
 
-    description: str = ""
+    description: Annotated[str, Field(max_length=2_000)] = Field(
+        "", description="What it holds, in a sentence: for routes to it that have no description of their own."
+    )
     versions: Literal["timestamp", "producer"] = Field(
         "timestamp", description="What orders a document's changes: event times, or the producer's `version`. Never both."
     )
@@ -280,9 +288,16 @@ class HttpSettings(Section):
 
     enabled: bool = True
     host: str = Field("127.0.0.1", description="Embedded mode binds loopback whatever stands here.")
-    port: Annotated[int, Field(ge=0, le=65535)] = Field(8080, description="0: any free port.")
+    port: Annotated[int, Field(ge=0, le=65535)] = Field(
+        8080, description="0: any free port. Taken: `serve` ends; embedded mode takes any other one, if none is named here."
+    )
     max_body_kib: PositiveInt = Field(4096, description="Largest request body.")
     concurrency: PositiveInt = Field(64, description="Queries worked on side by side; more are answered 503 with Retry-After.")
+    caller_share: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.75,
+        description="Share of `concurrency` that one caller may take, all anonymous ones together being one; what is beyond is "
+        "answered 429 with Retry-After. 1: all of it.",
+    )
     keep_alive_s: PositiveSeconds = Field(10.0, description="How often a silent stream sends a comment.")
     allowed_hosts: tuple[HostName, ...] = Field(
         (),
@@ -323,8 +338,11 @@ class ObservabilitySettings(Section):
     log_format: Literal["auto", "json", "console"] = Field("auto", description="auto: JSON off a terminal.")
     log_texts: bool = Field(False, description="Let document and question texts into logs. For debugging only.")
     host: str = Field("127.0.0.1", description="Address of the metrics and health endpoints.")
-    ingest_port: Annotated[int, Field(ge=0, le=65535)] = Field(9464, description="0: any free port.")
-    query_port: Annotated[int, Field(ge=0, le=65535)] = Field(9465, description="0: any free port.")
+    # Ingest's grow upwards from here, one for each of its workers: nothing of `serve` may lie above.
+    ingest_port: Annotated[int, Field(ge=0, le=65535)] = Field(
+        9464, description="Worker n of `ingest --workers` takes this one + n. 0: any free port."
+    )
+    query_port: Annotated[int, Field(ge=0, le=65535)] = Field(9463, description="0: any free port.")
 
 
 class Settings(BaseSettings):
@@ -358,7 +376,8 @@ class Settings(BaseSettings):
     auth: AuthSettings = AuthSettings()
     observability: ObservabilitySettings = ObservabilitySettings()
     indexes: dict[IndexName, IndexSettings] = Field(
-        {DEFAULT_INDEX: IndexSettings()}, description="The indexes by name: RAG_INDEXES__docs__VERSIONS=producer."
+        {DEFAULT_INDEX: IndexSettings()},
+        description='The indexes by name: RAG_INDEXES__docs__VERSIONS=producer, or RAG_INDEXES={"my-index": {}}.',
     )
 
     @field_validator("indexes")
@@ -378,6 +397,13 @@ class Settings(BaseSettings):
     @property
     def missing_allow_lists(self) -> dict[str, AllowList]:
         return {name: index.missing_allow_list for name, index in self.indexes.items()}
+
+
+def index_assignment(index: str, field: str, value: str) -> str:
+    """How a field of an index is set, as a shell takes it: no variable of a shell's has a dash in its name, and an index may."""
+    if "-" in index:
+        return f'RAG_INDEXES=\'{{"{index}": {{"{field}": "{value}"}}}}\''
+    return f"RAG_INDEXES__{index}__{field.upper()}={value}"
 
 
 def load_settings(**overrides: object) -> Settings:

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from ragstream.cli.console import JsonOption, out, print_json, settings_for_command, usage_error
-from ragstream.configuration import MASK, Value, values
+from ragstream.configuration import MASK, Value, json_of_indexes, values
+from schemas.settings import Settings
 
 app = typer.Typer(help="Look at the settings.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -45,12 +46,13 @@ def show(
 
         typer.echo(settings_page(), nl=False)
         return
-    found = values(settings_for_command())
+    settings = settings_for_command()
+    found = values(settings)
     if as_json:
         print_json({value.variable.name: _as_json(value) for value in found})
     elif as_env:
-        for value in found:
-            typer.echo(_env_line(value))
+        for value in values_for_shells(settings):
+            typer.echo(env_line(value))
     else:
         _print_tree(found)
 
@@ -59,7 +61,14 @@ def _as_json(value: Value) -> dict[str, object]:
     return {"value": value.shown, "is_default": value.is_default, "is_secret": value.variable.is_secret}
 
 
-def _env_line(value: Value) -> str:
+def values_for_shells(settings: Settings) -> list[Value]:
+    """Those that a shell's variable can name, and the one that holds the indexes that none can."""
+    rest = json_of_indexes(settings)
+    return [*(value for value in values(settings) if "-" not in value.variable.name), *([rest] if rest is not None else [])]
+
+
+def env_line(value: Value) -> str:
+    """As a shell reads it."""
     line = f"{value.variable.name}={shlex.quote(value.shown) if value.shown else ''}"
     is_comment = value.is_default or MASK in value.shown
     return f"# {line}" if is_comment else line

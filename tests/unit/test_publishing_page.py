@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from ragstream.embedded.intake import MAX_EVENT_BYTES
 from schemas import acl, documents, wire
 from schemas.documents import DocumentChange
 from schemas.publish import DEAD_LETTER_HEADERS, json_schema
-from schemas.settings import MIB, BlobSettings, IndexSettings, KafkaSettings, ParsingSettings
+from schemas.settings import MIB, BlobSettings, IndexSettings, KafkaSettings, ParsingSettings, load_settings
 from tests.markdown import ROOT, CodeBlock, code_blocks
 
 NOW_MS = wire.to_ms(wire.from_ms(1_772_668_800_000))  # after the examples' times
@@ -93,6 +94,27 @@ def test_every_field_is_in_the_table() -> None:
 def test_limits_are_those_of_the_code(said: str, value: float) -> None:
     """A limit that changes is changed on the page, too."""
     assert said.format(value) in PAGE
+
+
+def test_what_an_index_can_set_is_listed_with_its_default() -> None:
+    """In the section that tells how to add one, under both of its names."""
+    section = PAGE.split("## Adding an index")[1].split("\n## ")[0]
+    rows = re.findall(r'^\| `(\w+)`, `"(\w+)"` \|\s*`?(\w*)`?\s*\|', section, re.MULTILINE)
+    defaults = {name: str(value).removesuffix(".0") for name, value in IndexSettings().model_dump().items()}
+    assert sorted(rows) == sorted((name.upper(), name, default) for name, default in defaults.items())
+
+
+def test_the_indexes_that_it_adds_are_added(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lines for a shell, read by one."""
+    section = PAGE.split("## Adding an index")[1].split("\n## ")[0]
+    script = section.split("```sh\n")[1].split("```")[0] + "env -0"
+    shell = subprocess.run(["/bin/sh", "-c", script], env={"PATH": "/usr/bin:/bin"}, capture_output=True, check=True)
+    for line in shell.stdout.decode().split("\0"):
+        if line.startswith("RAG_"):
+            monkeypatch.setenv(*line.split("=", 1))
+    indexes = load_settings().indexes
+    assert set(indexes) == {"docs", "tickets", "team-hr", "team-it"}
+    assert (indexes["tickets"].versions, indexes["team-hr"].missing_acl) == ("producer", "everyone")
 
 
 def test_every_header_of_a_dead_letter_is_explained() -> None:

@@ -8,11 +8,16 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
 from ragstream import __version__
 from ragstream.cli.app import app
+from ragstream.cli.configuration import env_line, values_for_shells
 from ragstream.doctor import Finding
+from schemas.settings import Settings, index_assignment, load_settings
+from schemas.wire import INDEX_PATTERN, is_index_name
 
 HEAVY = ("torch", "bytewax", "confluent_kafka", "pymilvus", "faust", "lmdb", "sentence_transformers")
 
@@ -66,7 +71,8 @@ def test_help_imports_nothing_heavy() -> None:
         pytest.param(["ask", "x", "--as", "ann"], 2, id="as-is-no-principal"),
         pytest.param(["ask", "x" * 5_000], 2, id="question-too-long"),
         pytest.param(["ask", "x"], 78, id="ask-nobody"),
-        pytest.param(["inspect", "--json"], 2, id="json-of-all"),
+        pytest.param(["inspect", "--json", "--jsonl"], 2, id="json-twice"),
+        pytest.param(["inspect", "--json"], 78, id="inspect-nothing"),
         pytest.param(["status"], 78, id="status-of-nothing"),
         pytest.param(["topics", "create"], 78, id="topics-nowhere"),
         pytest.param(["config", "show", "--env", "--json"], 2, id="two-formats"),
@@ -114,6 +120,38 @@ def test_settings_as_a_shell_reads_them(monkeypatch: pytest.MonkeyPatch) -> None
     assert "RAG_KAFKA__CLIENT_ID='my client'" in lines
     assert "# RAG_GENERATION=g1" in lines
     assert not any("hunter2" in line for line in lines)
+
+
+def test_what_is_shown_for_a_shell_sets_the_same_again(tmp_path: Path) -> None:
+    """A real shell: indexes whose names it can't have in a variable's, and one that is there by its name alone, included."""
+    indexes = {
+        "hr": {"versions": "producer"},
+        "plain": {},
+        "team-it": {},
+        "team-x": {"description": "Ann's and Bob's", "missing_acl": "everyone", "max_future_skew_s": 5},
+    }
+    made = Settings.model_validate({"indexes": indexes})
+    lines = "\n".join(map(env_line, values_for_shells(made)))
+    (tmp_path / "env").write_text(lines)
+    read = "from schemas.settings import load_settings; print(load_settings().model_dump_json())"
+    script = f"set -a; . {tmp_path / 'env'}; exec {sys.executable} -c '{read}'"
+    shell = subprocess.run(
+        ["/bin/sh", "-c", script], env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=True, cwd=Path.cwd()
+    )
+    assert Settings.model_validate_json(shell.stdout).indexes == made.indexes
+
+
+@given(st.from_regex(INDEX_PATTERN, fullmatch=True).filter(is_index_name), st.sampled_from(["timestamp", "producer"]))
+@settings(max_examples=10, deadline=None)
+def test_what_errors_tell_to_set_is_what_a_shell_can_set(index: str, versions: str) -> None:
+    """For any name that an index may have."""
+    script = f"export {index_assignment(index, 'versions', versions)}; env -0"
+    shell = subprocess.run(["/bin/sh", "-c", script], env={"PATH": "/usr/bin:/bin"}, capture_output=True, check=True)
+    environ = dict(line.split("=", 1) for line in shell.stdout.decode().split("\0") if line.startswith("RAG_"))
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environ.items():
+            patch.setenv(name, value)
+        assert load_settings().indexes[index].versions == versions
 
 
 def test_doctor_ends_with_1_when_something_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
