@@ -17,7 +17,7 @@ from query_api.query import Query
 from query_api.speech import Speech
 from query_api.view import IndexView
 from schemas.acl import OPERATOR
-from schemas.queries import UNKNOWN_ANSWER, CacheExplanation, Usage
+from schemas.queries import UNKNOWN_ANSWER, CacheExplanation, CacheVerdict, Usage
 from schemas.settings import Settings
 
 
@@ -130,7 +130,7 @@ def _as_own(draft: Draft, query: Query) -> Draft:
     return draft._replace(citations=tuple(own[place].citation(number) for number, place in places))
 
 
-def _why_not(query: Query) -> str:
+def _why_not(query: Query) -> CacheVerdict:
     if query.request.cache == "off":
         return "not_asked_for"
     return "conversation" if query.vector is not None else "no_vector"

@@ -30,6 +30,37 @@ UNKNOWN_ANSWER: Final = "I don't know based on the available knowledge."
 QueryId = Annotated[str, Field(min_length=1, max_length=MAX_QUERY_ID_LENGTH), ONE_LINE]
 Mode = Literal["hybrid", "vector", "keyword", "cached", "no_retrieval", "static"]
 Outcome = Literal["answered", "unknown", "rejected", "expired", "failed"]
+Degradation = Literal[
+    "vector_timeout",
+    "vector_unavailable",
+    "vector_failed",
+    "vector_incomplete",
+    "keyword_timeout",
+    "keyword_unavailable",
+    "keyword_failed",
+    "rerank_timeout",
+    "rerank_failed",
+    "access_lag",
+    "memory_away",
+    "model_timeout",
+    "model_interrupted",
+    "model_unavailable",
+    "model_rate_limited",
+    "model_refused",
+    "model_retried",
+    "fallback_model",
+    "prompt_failed",
+    "content_filtered",
+    "uncited",
+    "newest_version_failed",
+    "change_dead_lettered",
+    "evidence_withdrawn",
+]
+"""What can be missing while answering. docs/degradation.md explains each."""
+CacheVerdict = Literal[
+    "hit", "no_entry", "not_alike", "wording", "no_evidence", "disabled", "not_asked_for", "conversation", "no_vector"
+]
+"""Why a remembered answer was given, or was not. docs/answer-cache.md explains each."""
 
 
 class Message(Strict):
@@ -166,7 +197,7 @@ class SearchedAs(Growing):
 class CacheExplanation(Growing):
     """Why a remembered answer was or wasn't used."""
 
-    verdict: str = Field(description="`hit`, or a stable code of why not.")
+    verdict: CacheVerdict | str = Field(description="`hit`, or why not. There may be more codes one day.")
     similarity: float | None = Field(None, description="Of the nearest remembered question, cosine.")
     threshold: float | None = None
     age_s: float | None = Field(None, description="Of the answer that was used.")
@@ -177,7 +208,7 @@ class ArmExplanation(Growing):
     """One retrieval arm's part: how many candidates it gave, how long it took, what went wrong."""
 
     arm: Literal["vector", "keyword"]
-    candidates: int
+    candidates: int = Field(description="How many of the candidates below it found; operators see how many it gave in all.")
     took_ms: float | None = Field(None, description="Operators only.")
     error: str | None = None
 
@@ -224,7 +255,10 @@ class AnswerEvent(Growing):
     text: str = Field("", description="The whole answer, on the final event.")
     citations: tuple[Citation, ...] = ()
     mode: Mode | None = None
-    degraded: tuple[str, ...] = Field((), description="What was missing while answering; empty when all was well.")
+    # Closed for who writes it, open for who reads it: a later release may know of more.
+    degraded: tuple[Degradation | str, ...] = Field(
+        (), description="What was missing while answering; empty when all was well. There may be more reasons one day."
+    )
     as_of: AsOf | None = None
     route: Route | None = None
     searched_as: SearchedAs | None = Field(None, description="Only for conversations.")

@@ -16,18 +16,19 @@ from __future__ import annotations
 from typing import ClassVar
 
 from schemas.errors import RagError, Retryable
+from schemas.queries import Degradation
 
 
 class ModelFailed(RagError):
     """No whole answer of this model.
 
     Attributes:
-        code: a stable code in snake_case.
+        code: as answers say it.
         retry_after_s: how long the endpoint wants to be left alone; None where it doesn't say.
         waited_s: how long it was waited for in vain; 0 where it failed by itself.
     """
 
-    code: ClassVar[str] = "model_unavailable"
+    code: ClassVar[Degradation] = "model_unavailable"
 
     def __init__(self, detail: str, *, retry_after_s: float | None = None, waited_s: float = 0.0) -> None:
         super().__init__(detail)

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 from query_api.deadline import Deadline
 from schemas.errors import RagError
 from schemas.index import DocKey
-from schemas.queries import Citation, Message, Usage
+from schemas.queries import Citation, Degradation, Message, Usage
 
 EXTRACTIVE = "extractive"
 
@@ -90,7 +90,7 @@ class Draft(NamedTuple):
     text: str
     citations: tuple[Citation, ...]
     usage: Usage = Usage(model=EXTRACTIVE)
-    degraded: tuple[str, ...] = ()
+    degraded: tuple[Degradation, ...] = ()
     invented_citations: int = 0
     is_cut: bool = False
 
@@ -103,11 +103,10 @@ class GenerationFailed(RagError):
     """No model gave a whole answer in time. The caller says so with the passages found.
 
     Attributes:
-        reason: a stable code: `model_unavailable`, `model_timeout`, `model_rate_limited`, `model_refused`, `model_interrupted`
-            (after text had been emitted).
+        reason: as the answer says it; `model_interrupted`: after text had been emitted.
     """
 
-    def __init__(self, reason: str, detail: str) -> None:
+    def __init__(self, reason: Degradation, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
 

@@ -21,6 +21,7 @@ from query_api.answer.port import Draft
 from query_api.cache.entry import Entry, Lookup, bar_key, made_of
 from query_api.cache.evidence import Evidence, rows_of
 from query_api.cache.wording import conflict_between
+from schemas.queries import CacheVerdict
 
 LOOKED_AT: Final = 16
 """Nearest answers that are tried one after the other; an operator's question asked in a thousand ways needs no more."""
@@ -47,7 +48,7 @@ class Verdict(NamedTuple):
     """
 
     entry: Entry | None
-    code: str
+    code: CacheVerdict
     similarity: float | None = None
     threshold: float | None = None
     detail: str = ""
@@ -272,6 +273,6 @@ def _refusal(refused: _Near | None, threshold: float, withheld: str) -> Verdict:
     if refused is None:
         detail = "no remembered answer rests on these passages"
         return Verdict(None, "no_entry", threshold=threshold, detail=detail, withheld=withheld)
-    code = "wording" if refused.conflict else "not_alike"
+    code: CacheVerdict = "wording" if refused.conflict else "not_alike"
     detail = f"the wording differs: {refused.conflict}" if refused.conflict else "the nearest question is another one"
     return Verdict(None, code, refused.likeness, threshold, detail, refused.entry.question, withheld)

@@ -19,13 +19,12 @@ from query_api.generation.metrics import ModelMetrics
 from query_api.generation.pricing import usage_of
 from query_api.generation.template import RENDERING_ERRORS, PromptTemplate
 from query_api.generation.thoughts import ThoughtFilter
-from schemas.queries import UNKNOWN_ANSWER
+from schemas.queries import UNKNOWN_ANSWER, Degradation
 from schemas.settings import LlmSettings
 
 RESERVE_S: Final = 0.05
 """Left of the deadline for saying that the model didn't make it."""
 TITLE_TOKENS: Final = 100
-PROMPT_FAILED: Final = "prompt_failed"
 
 _log = structlog.get_logger(__name__)
 
@@ -80,7 +79,8 @@ class LlmAnswerer:
         try:
             turns = self._template.render(asking.question, texts, room)
         except RENDERING_ERRORS as exc:
-            raise GenerationFailed(PROMPT_FAILED, f"the prompt's template: {type(exc).__name__}") from exc
+            reason: Degradation = "prompt_failed"
+            raise GenerationFailed(reason, f"the prompt's template: {type(exc).__name__}") from exc
         settings = self._settings
         max_tokens = settings.max_tokens if asking.max_tokens is None else asking.max_tokens
         temperature = settings.temperature if asking.temperature is None else asking.temperature
@@ -90,7 +90,7 @@ class LlmAnswerer:
         finish = writing.finish or _estimated(request, writing, self._settings.model)
         usage = usage_of(finish, self._settings)
         cited = () if writing.is_unknown else tuple(asking.passages[number - 1].citation(number) for number in writing.cited)
-        reasons = {
+        reasons: dict[Degradation, bool] = {
             "fallback_model": finish.is_fallback,
             "model_retried": finish.retries > 0,
             "uncited": bool(writing.text) and not cited and not writing.is_unknown,
@@ -101,7 +101,7 @@ class LlmAnswerer:
         degraded = tuple(reason for reason, holds in reasons.items() if holds)
         return Draft(writing.text, cited, usage, degraded, writing.invented, is_cut=finish.reason == "length")
 
-    def _count(self, reasons: dict[str, bool], finish: Finish, writing: _Writing) -> None:
+    def _count(self, reasons: dict[Degradation, bool], finish: Finish, writing: _Writing) -> None:
         self._metrics.invented.inc(writing.invented)
         self._metrics.uncited.inc(reasons["uncited"])
         self._metrics.cut.inc(finish.reason == "length")

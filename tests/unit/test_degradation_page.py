@@ -4,61 +4,25 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
 from connectors.llm import ModelFailed
-from query_api.generation.answerer import PROMPT_FAILED
+from query_api.retrieval import DEGRADED, Arm, ArmName, Problem
 from ragstream.configuration import variables
-from schemas.queries import Mode
+from schemas.queries import AnswerEvent, Degradation, Mode
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "degradation.md").read_text()
 ROWS, REASONS = PAGE.split("## Reasons in `degraded`")
 CODE = re.compile(r"`([a-z_]+)`")
-ARMS = ("vector", "keyword")
 
 
-def sources() -> Iterator[ast.Module]:
-    for path in (ROOT / "query_api").rglob("*.py"):
-        yield ast.parse(path.read_text())
-
-
-def given() -> set[str]:
-    """Every reason in the code: what `degrade` is called with, what is appended to a final event, what models and arms say."""
-    kinds: list[type[ModelFailed]] = [ModelFailed, *ModelFailed.__subclasses__()]
-    found = {PROMPT_FAILED, *(kind.code for kind in kinds)}
-    found |= {f"{arm}_{problem}" for arm in ARMS for problem in problems_of_arms()}
-    for tree in sources():
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "degrade":
-                found |= texts(node.args)
-            if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == ["reasons"]:
-                found |= texts(getattr(node.value, "keys", []))
-            if isinstance(node, ast.Dict):
-                for key, value in zip(node.keys, node.values, strict=True):
-                    if isinstance(key, ast.Constant) and key.value == "degraded" and isinstance(value, ast.Tuple):
-                        found |= texts(value.elts)
-            if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == ["problem"]:
-                found |= texts([node.value])
-    # The vector arm alone spans several indexes.
-    return (found | {"vector_incomplete"}) - {"keyword_incomplete"}
-
-
-def texts(nodes: list[ast.expr]) -> set[str]:
+def constants() -> set[str]:
+    """Every text in the code that makes answers."""
+    paths = [*(ROOT / "query_api").rglob("*.py"), *(ROOT / "connectors" / "llm").rglob("*.py")]
+    nodes = (node for path in paths for node in ast.walk(ast.parse(path.read_text())))
     return {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
-
-
-def problems_of_arms() -> set[str]:
-    """What `_problem` in retrieval.py makes of an exception."""
-    paths = [ROOT / "query_api" / "retrieval.py", *(ROOT / "query_api" / "retrieval").glob("*.py")]
-    trees = [ast.parse(path.read_text()) for path in paths if path.exists()]
-    functions = [
-        node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == "_problem"
-    ]
-    (function,) = functions
-    return {text for node in ast.walk(function) if isinstance(node, ast.Return) and node.value for text in texts([node.value])}
 
 
 def listed() -> list[str]:
@@ -71,9 +35,34 @@ def cells() -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
-def test_every_reason_is_told_and_given() -> None:
-    """The page and the code have the same reasons, each once."""
-    assert sorted(listed()) == sorted(given())
+def test_every_reason_is_told() -> None:
+    """The page has those of the type, each once; that the code gives no others is the type checker's."""
+    assert sorted(listed()) == sorted(get_args(Degradation))
+
+
+def test_every_reason_is_given() -> None:
+    """The type, and so the page, holds none that nothing in the code says."""
+    assert set(get_args(Degradation)) <= constants()
+
+
+def test_whatever_goes_wrong_in_an_arm_has_its_reason() -> None:
+    """Each arm, each problem, each a reason of its own that names both."""
+    assert {(arm, problem): f"{arm}_{problem}" for arm in get_args(ArmName) for problem in get_args(Problem)} == DEGRADED
+    arms = [Arm(arm, error=problem) for arm in get_args(ArmName) for problem in get_args(Problem)]
+    assert [arm.problem for arm in arms] == list(DEGRADED.values())
+    assert Arm("vector").problem is None
+
+
+def test_failures_of_models_are_reasons() -> None:
+    """What a model's failure is called is a reason, too."""
+    kinds: list[type[ModelFailed]] = [ModelFailed, *ModelFailed.__subclasses__()]
+    assert {kind.code for kind in kinds} <= set(get_args(Degradation))
+
+
+def test_readers_of_this_release_take_reasons_of_a_later_one() -> None:
+    """The type is closed for who writes an answer, and open for who reads it."""
+    event = AnswerEvent.from_bytes(b'{"schema_version": 1, "query_id": "q", "degraded": ["rerank_failed", "of_tomorrow"]}')
+    assert event.degraded == ("rerank_failed", "of_tomorrow")
 
 
 def test_rows_name_reasons_modes_and_settings_that_exist() -> None:

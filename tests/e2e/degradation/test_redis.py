@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import statistics
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import redis
+from pydantic import SecretStr
 
-from tests.e2e.degradation.ground import QUESTIONS, Calls, Crowd, Ground, Heard, Reading
+from tests.e2e.degradation.ground import QUESTIONS, Calls, Crowd, Ground, Heard, Reading, reading
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.timeout(60), pytest.mark.redis]
 
@@ -89,3 +93,33 @@ def test_full(small_ground: Ground, small_asked: Reading) -> None:
             crowd.wait_for(lambda _: small_asked.metric("rag_query_redis_failures_total", what="refused") > before, 5, "refusals")
         client.config_set("maxmemory", "0")
     assert all(heard.is_normal for heard in crowd.heard), Calls(crowd.heard)
+
+
+def test_a_user_of_redis_needs_no_more_than_the_page_says(small_ground: Ground, tmp_path: Path) -> None:
+    """docs/answer-cache.md's keys and commands are enough, and there are no other keys."""
+    page = (Path(__file__).parents[3] / "docs" / "answer-cache.md").read_text()
+    (rights,) = re.findall(r"^ACL SETUSER ragstream (.+)$", page, re.MULTILINE)
+    keys = re.findall(r"^\| `(rag:[^`]+)` \|", page, re.MULTILINE)
+    settings = small_ground.settings(tmp_path)
+    url = settings.redis.url.get_secret_value().replace("//", "//ragstream:secret@") if settings.redis.url else ""
+    restricted = settings.model_copy(update={"redis": settings.redis.model_copy(update={"url": SecretStr(url)})})
+    with redis.Redis.from_url(small_ground.redis.url) as client:
+        client.execute_command("ACL", "SETUSER", "ragstream", *rights.split())
+        try:
+            client.flushall()
+            with reading(restricted, small_ground.where) as asked:
+                asked.wait_normal()
+                asked.ask(QUESTIONS[3], cache="use", query_id="twice")
+                asked.ask(QUESTIONS[3], cache="use", query_id="twice")
+                wait_until(lambda: client.exists("rag:answers:g1"), within_s=5, what="the answer to be shared")
+                asked.service.path._bar("an-entry")
+                wait_until(lambda: client.exists("rag:bars"), within_s=5, what="the bar to be shared")
+                wait_until(lambda: any(client.scan_iter("rag:asked:*")), within_s=5, what="the asker to be noted")
+                found = {key.decode() for key in client.scan_iter()}
+                assert asked.metric("rag_query_redis_failures_total", what="refused") == 0
+                assert asked.metric("rag_query_redis_failures_total", what="away") == 0
+        finally:
+            client.execute_command("ACL", "DELUSER", "ragstream")
+    patterns = [re.compile(re.sub(r"<\w+>", r"[0-9a-z-]+", key)) for key in keys]
+    assert all(any(pattern.fullmatch(key) for pattern in patterns) for key in found), found
+    assert all(any(pattern.fullmatch(key) for key in found) for pattern in patterns), found
