@@ -13,6 +13,7 @@ import structlog
 from connectors.reranking import Reranker
 from query_api.answer.port import Passage
 from query_api.deadline import Deadline
+from schemas.queries import Degradation
 
 SHARE_OF_DEADLINE: Final = 0.4
 """What the second look may take of the remaining time: the answer is still to be made."""
@@ -24,7 +25,7 @@ class Reranked(NamedTuple):
     """Passages, best first, and what went wrong, as a code for `degraded`: None where the order is the reranker's."""
 
     passages: list[Passage]
-    problem: str | None = None
+    problem: Degradation | None = None
 
 
 class SecondLook:
@@ -38,6 +39,10 @@ class SecondLook:
         self._reranker = reranker
         self._candidates = candidates
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="rerank")
+
+    def load(self) -> None:
+        """Have the reranker ready. Blocks. Raises: Misconfigured."""
+        self._reranker.load()
 
     def close(self) -> None:
         self._thread.shutdown(wait=False, cancel_futures=True)

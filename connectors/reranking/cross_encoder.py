@@ -1,4 +1,4 @@
-"""A cross-encoder of sentence-transformers, loaded at the first question that needs it."""
+"""A cross-encoder of sentence-transformers, on the processor."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _log = structlog.get_logger(__name__)
 
 
 class CrossEncoderReranker:
-    """Implements `Reranker`. No I/O before the first call of `scores`.
+    """Implements `Reranker`. No I/O before `load`, or the first call of `scores`.
 
     Args:
         model: a folder, or a name on the Hub (with HF_HUB_OFFLINE=1 only its local copy is used).
@@ -26,6 +26,14 @@ class CrossEncoderReranker:
         self._name = model
         self._model: Any = None
         self._problem: Misconfigured | None = None
+
+    def load(self) -> None:
+        self._loaded()
+        try:
+            self.scores("What is it?", ["It is a test."])  # the first one costs more than those that follow
+        except Exception as exc:
+            message = f"RAG_QUERY__RERANK_MODEL={self._name!r} was loaded and can't score ({type(exc).__name__}: {exc})"
+            raise Misconfigured(message) from exc
 
     def scores(self, question: str, texts: Sequence[str]) -> list[float]:
         if not texts:

@@ -12,6 +12,9 @@ _WORD: Final = re.compile(r"\w+")
 class SharedWordsReranker:
     """Implements `Reranker`."""
 
+    def load(self) -> None:
+        """There is nothing to load."""
+
     def scores(self, question: str, texts: Sequence[str]) -> list[float]:
         asked = set(_WORD.findall(question.casefold()))
         return [len(asked & set(_WORD.findall(text.casefold()))) / max(len(asked), 1) for text in texts]

@@ -71,7 +71,7 @@ class _Stores:
 class ReadPath:
     """Everything a query needs, made once a process. `start`, then `pipeline` for each loop; `close` when no query runs.
 
-    Blocks while a model is loaded into this process. Raises: Misconfigured.
+    Blocks while models are loaded into this process. Raises: Misconfigured.
     """
 
     def __init__(
@@ -91,6 +91,7 @@ class ReadPath:
         self.metrics = QueryMetrics(registry)
         self.retriever = Retriever(settings, vectors, lambda: view.keyword, embedder)
         self._stack.callback(self.retriever.close)
+        self.retriever.load()
         self._stores = self._open_stores()
         self.asked = AskedLog(self._stores.asked, settings.cache.ttl_s)
         self._cache_metrics = CacheMetrics(registry)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,18 @@ def test_one_score_a_text_in_order_whatever_the_company(reranker: Reranker) -> N
     reranker.close()
 
 
+def test_once_loaded_nothing_is_looked_for_any_more(model_folder: Path, tmp_path: Path) -> None:
+    """The model's files may be gone by the first question; loading again does no harm."""
+    copied = tmp_path / "model"
+    shutil.copytree(model_folder, copied)
+    rerankers: list[Reranker] = [SharedWordsReranker(), CrossEncoderReranker(str(copied))]
+    for reranker in rerankers:
+        reranker.load()
+        reranker.load()
+    shutil.rmtree(copied)
+    assert [len(reranker.scores("how", ["card"])) for reranker in rerankers] == [1, 1]
+
+
 def test_question_and_text_are_read_together(model_folder: Path) -> None:
     """The real one scores pairs: another question, another score for the same text."""
     reranker = CrossEncoderReranker(str(model_folder))
@@ -80,12 +93,17 @@ def test_question_and_text_are_read_together(model_folder: Path) -> None:
 
 def test_a_model_that_is_not_there_is_said_and_not_looked_for_again(tmp_path: Path) -> None:
     """An empty folder names the setting; so does a classifier of several labels; no settings, no reranker."""
+    with pytest.raises(Misconfigured, match="RAG_QUERY__RERANK_MODEL"):
+        CrossEncoderReranker(str(tmp_path)).load()
     missing = CrossEncoderReranker(str(tmp_path))
     with pytest.raises(Misconfigured, match="RAG_QUERY__RERANK_MODEL") as first:
         missing.scores("how", ["card"])
     with pytest.raises(Misconfigured) as second:
         missing.scores("how", ["card"])
     assert second.value is first.value
+    with pytest.raises(Misconfigured) as third:
+        missing.load()
+    assert third.value is first.value
     (tmp_path / "labels").mkdir()
     with pytest.raises(Misconfigured, match="3 labels"):
         CrossEncoderReranker(str(made(tmp_path / "labels", labels=3))).scores("how", ["card"])
