@@ -100,6 +100,9 @@ class HttpService:
                 loop.call_soon_threadsafe(stop.set)
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(JOIN_S)
+        if self._loop is None and self._thread is None and self._socket is not None:
+            self._socket.close()  # it was never served
+            self._socket = None
 
     async def serve(self) -> None:
         """Serve in this loop until `stop`. Cancelled, it ends as well. Raises: Misconfigured."""

@@ -51,7 +51,7 @@ class HttpSide:
 
         # What is embedded is one person's, on this machine.
         host = LOOPBACK if link.embedded else settings.http.host
-        self._service = _bound(settings, ports, host)
+        self._service = _bound(settings, ports, host, is_movable=link.embedded)
 
     @property
     def url(self) -> str:
@@ -72,13 +72,18 @@ class HttpSide:
         self._producer.close()
 
 
-def _bound(settings: Settings, ports: Callable[[], Ports], host: str) -> HttpService:
-    """At the settings' address. A port that nobody asked for may be taken: any other one will do, and is told."""
+def _bound(settings: Settings, ports: Callable[[], Ports], host: str, *, is_movable: bool) -> HttpService:
+    """At the settings' address. Raises: Misconfigured.
+
+    Args:
+        is_movable: where nobody asked for the port that is taken, any other one will do, and is told. What is embedded is found
+            by its own commands wherever it is; a server is looked for where it is known to be.
+    """
     service = HttpService(settings, ports, host)
     try:
         service.bind()
     except Misconfigured as exc:
-        if "port" in settings.http.model_fields_set:
+        if not is_movable or "port" in settings.http.model_fields_set:
             raise
         http = settings.http.model_copy(update={"port": 0})
         service = HttpService(settings.model_copy(update={"http": http}), ports, host)
