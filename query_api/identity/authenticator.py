@@ -75,20 +75,6 @@ class Authenticator:
             await asyncio.wait([asyncio.wrap_future(fetched)], timeout=KEY_WAIT_S)
             return self._identity(credential)
 
-    def identity_from_token(self, token: str) -> Identity:
-        """Who a signed token says asks; for messages on Kafka. Doesn't wait: an unknown key id has the keys fetched for the next.
-
-        Raises: BadCredentials, KeysUnavailable.
-        """
-        if self._tokens is None or self._token_keys is None:
-            reason = "invalid_credentials"
-            raise BadCredentials(reason, "no tokens are taken here; an operator names their issuer with RAG_AUTH__JWT_ISSUER")
-        try:
-            return self._tokens.identity(token, self._token_keys.keys, self._now_s())
-        except UnknownKeyId:
-            self._token_keys.ask_again()
-            raise
-
     def _identity(self, credential: str) -> Identity:
         if looks_like_key(credential):
             entries = self._key_file.entries if self._key_file is not None else {}

@@ -17,7 +17,7 @@ _log = structlog.get_logger(__name__)
 
 def load_router(settings: Settings, embedder: Embedder, cache: EmbeddingCache) -> Router:
     """The router of `settings`, ready. Blocks while new examples are embedded. Raises: Misconfigured."""
-    routes = read_routes(settings.query.routes_file, settings.indexes)
+    routes = read_routes(settings.query.routes_file, {name: index.description for name, index in settings.indexes.items()})
     vectors = question_vectors(_texts(routes), embedder, cache)
     _log.info("routes are ready", routes=sorted(routes.in_use), texts=len(vectors))
     return Router(routes, vectors, tuple(settings.indexes), settings.query.min_route_score)

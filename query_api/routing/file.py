@@ -46,7 +46,8 @@ class RouteSpec(_Written):
     """One route.
 
     Attributes:
-        description: what its indexes hold, in a sentence; works like one more example where there are indexes.
+        description: what its indexes hold, in a sentence; works like one more example where there are indexes. Left out: what the
+            settings say of each of them.
         indexes: where its questions are searched; empty: nowhere, `reply` is said.
         examples: questions as they are asked.
         reply: what is said when nothing is looked up. It must not claim knowledge: nothing stands behind it.
@@ -99,11 +100,11 @@ def built_in() -> RoutesFile:
     return RoutesFile.model_validate(read_yaml(text).value)
 
 
-def read_routes(path: Path | None, indexes: Collection[str]) -> RoutesFile:
+def read_routes(path: Path | None, indexes: Mapping[str, str]) -> RoutesFile:
     """The routes of an operator's file over those that come along; these alone without a file.
 
     Args:
-        indexes: the names of all indexes there are.
+        indexes: the names of all indexes there are, each with what it holds, in a sentence, or nothing.
 
     Raises: Misconfigured, naming file, line and remedy.
     """
@@ -118,15 +119,16 @@ def read_routes(path: Path | None, indexes: Collection[str]) -> RoutesFile:
         raise _wrong(
             path, [f"line {located.line(error['loc'])}: {_said(error)}" for error in exc.errors(include_url=False)]
         ) from exc
+    described = routes.model_copy(update={"routes": {name: _described(spec, indexes) for name, spec in routes.routes.items()}})
     problems = [
         f"line {located.line(('routes', name, *place))}: route `{name}` {problem}"
         for name in own.routes
-        for place, problem in _problems(name, routes.routes[name], indexes)
+        for place, problem in _problems(name, described.routes[name], indexes)
     ]
     problems += _contradictions(own, routes, located)
     if problems:
         raise _wrong(path, problems)
-    return routes
+    return described
 
 
 def _over(spec: RouteSpec, below: RouteSpec) -> RouteSpec:
@@ -134,6 +136,14 @@ def _over(spec: RouteSpec, below: RouteSpec) -> RouteSpec:
     if not spec.replace_examples:
         given["examples"] = tuple(dict.fromkeys((*below.examples, *spec.examples)))
     return below.model_copy(update=given)
+
+
+def _described(spec: RouteSpec, indexes: Mapping[str, str]) -> RouteSpec:
+    """A route that doesn't say what its indexes hold goes by what is said of each of them."""
+    if spec.description:
+        return spec
+    said = (indexes.get(index, "") for index in spec.indexes)
+    return spec.model_copy(update={"examples": tuple(dict.fromkeys((*spec.examples, *filter(None, said))))})
 
 
 def _read(path: Path) -> Located:
@@ -162,7 +172,9 @@ def _problems(name: str, spec: RouteSpec, indexes: Collection[str]) -> list[tupl
         known = ", ".join(sorted(indexes))
         found.append((("indexes",), f"names {', '.join(unknown)}, and there is no such index. There are: {known}"))
     if spec.indexes and not spec.texts:
-        found.append(((), "has neither examples nor a description: nothing would ever take it. Add examples"))
+        found.append(
+            ((), "has neither examples nor a description, nor have its indexes: nothing would ever take it. Add examples")
+        )
     if spec.looks_nothing_up and spec.reply is None:
         found.append(((), "has no indexes, so it needs a `reply`: what to say when nothing is looked up"))
     if spec.looks_nothing_up and not spec.examples:

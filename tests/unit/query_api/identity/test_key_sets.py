@@ -114,18 +114,16 @@ def test_keys_never_fetched_are_an_outage_not_a_refusal(keys: Keys) -> None:
     try:
         with pytest.raises(KeysUnavailable):
             asyncio.run(made.identify(f"Bearer {keys.issuer.token()}"))
-        with pytest.raises(KeysUnavailable):
-            made.identity_from_token(keys.issuer.token())
     finally:
         made.close()
 
 
-def test_a_message_on_kafka_shows_who_asks_by_its_token(keys: Keys, authenticator: Authenticator) -> None:
-    """API keys and forgeries are no tokens."""
-    assert authenticator.identity_from_token(keys.issuer.token()).principals == ("group:hr", "user:maya")
+def test_a_token_shows_who_asks_and_a_forgery_nobody(keys: Keys, authenticator: Authenticator) -> None:
+    """Nor do no token at all and a key that nobody was given."""
+    assert asyncio.run(authenticator.identify(f"Bearer {keys.issuer.token()}")).principals == ("group:hr", "user:maya")
     for token in ("", "rsk_0_0", keys.issuer.token(key=RSAKey.generate_key(2048, {"kid": "rsa"}))):
         with pytest.raises(BadCredentials):
-            authenticator.identity_from_token(token)
+            asyncio.run(authenticator.identify(f"Bearer {token}"))
 
 
 def test_no_header_is_anonymous_where_that_may_ask() -> None:

@@ -12,7 +12,7 @@ from query_api.routing.lines import InvalidYaml, read_yaml
 from schemas.errors import Misconfigured
 from tests.markdown import code_blocks
 
-INDEXES = ("docs", "hr")
+INDEXES = {"docs": "", "hr": "Holidays, sick leave and pay."}
 
 WRONG = {
     "not YAML": ("routes:\n  cards: [", "line 2: "),
@@ -129,6 +129,18 @@ def test_small_talk_can_be_replaced(tmp_path: Path) -> None:
 def test_small_talk_can_be_turned_off(tmp_path: Path) -> None:
     """Then every question is looked up."""
     assert not read_routes(written(tmp_path, "routes:\n  small-talk:\n    enabled: false\n"), INDEXES).in_use
+
+
+def test_a_route_without_a_description_takes_its_indexes(tmp_path: Path) -> None:
+    """That alone is enough to go by; a description of its own replaces it, and an index without one adds nothing."""
+    own = "own: {indexes: [hr], description: Mine.}\n  cards: {indexes: [docs], examples: [Pin]}"
+    text = f"routes:\n  people: {{indexes: [docs, hr]}}\n  {own}\n"
+    routes = read_routes(written(tmp_path, text), INDEXES).routes
+    assert {name: routes[name].texts for name in ("people", "own", "cards")} == {
+        "people": (INDEXES["hr"],),
+        "own": ("Mine.",),
+        "cards": ("Pin",),
+    }
 
 
 def test_a_full_background_may_be_added(tmp_path: Path) -> None:
