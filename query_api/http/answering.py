@@ -6,8 +6,9 @@ The status is sent with the first event, so an early failure has its own; after 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import orjson
 import structlog
@@ -15,15 +16,15 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from query_api.deadline import Deadline
-from query_api.http.connection import HELD_BYTES
+from query_api.http.connection import HELD_BYTES, WRITABLE
 from query_api.http.problems import ProblemError, is_problem, problem_of
 from query_api.http.turns import ClientGone, Turn, Turns, Work
 from schemas.queries import AnswerEvent
 
 SEND_GRACE_S: Final = 5.0
-"""A client that reads so slowly that an answer isn't through so long after its deadline is given up."""
-WAITED_FROM_BYTES: Final = HELD_BYTES // 2
-"""Of one response: it began with a quarter of `HELD_BYTES` held at most, so nothing waits for the client before that."""
+"""A client that reads so slowly that what comes before the final event isn't through so long after the deadline is given up. The
+final event is sent as it is read, however long that takes: nothing is worked on any more."""
+JSON: Final = "application/json"
 KEEP_ALIVE: Final = b": keep-alive\n\n"
 EVENT_STREAM: Final = "text/event-stream"
 CLIENT_GONE: Final = 499
@@ -58,6 +59,13 @@ class Serving:
     keep_alive_s: float
 
 
+class _Client(NamedTuple):
+    """Whom a response goes to. What is sent right after `writable` is handed over without waiting."""
+
+    send: Send
+    writable: Callable[[], Awaitable[None]]
+
+
 class AnswerResponse(Response):
     """Works on the answer while it responds."""
 
@@ -69,48 +77,72 @@ class AnswerResponse(Response):
         self._deadline = deadline
         self._shape = shape
         self._streams = streams
-        self._sent = 0
+        self._has_begun = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         turn = Turn(self._serving.turns, self._query_id, self._work, self._deadline, receive)
+        client = _Client(send, scope["state"].get(WRITABLE, _at_once))
         try:
-            async with asyncio.timeout(self._deadline.remaining_s + SEND_GRACE_S), turn:
-                await (self._stream(turn, send) if self._streams else self._respond(turn, send))
+            async with asyncio.timeout(self._deadline.remaining_s + SEND_GRACE_S):
+                # A response before this one may not be read yet. What is made now is looked at now, so it must not wait then.
+                await client.writable()
+                async with turn:
+                    last = await (self._stream(turn, client) if self._streams else turn.final())
         except ClientGone:
             scope["state"]["ended"] = "client_gone"
-        except TimeoutError:
+        except TimeoutError as exc:
             scope["state"]["ended"] = "client_too_slow"
             _log.warning("response_given_up", query_id=self._query_id, why="the client reads too slowly")
+            if not self._has_begun:
+                code = "deadline_passed"
+                raise ProblemError(code, "the deadline passed before the client had read the response before this one") from exc
+        else:
+            if last is not None:
+                await self._end(last, client)
 
-    async def _respond(self, turn: Turn, send: Send) -> None:
-        event = await turn.final()
-        if is_problem(event):
-            raise problem_of(event)
-        await _start(send, "application/json")
-        await self._part(send, self._shape.whole(event), is_last=True)
-
-    async def _stream(self, turn: Turn, send: Send) -> None:
-        first = await turn.next(self._serving.keep_alive_s)
-        if first is not None and first.kind == "final" and is_problem(first):
-            raise problem_of(first)
-        await _start(send, EVENT_STREAM)
-        event = first
+    async def _stream(self, turn: Turn, client: _Client) -> AnswerEvent | None:
+        """Send the pieces. The final event; None where the stream had to end before it."""
+        event = await turn.next(self._serving.keep_alive_s)
         while event is None or event.kind == "delta":
+            await self._begin(client, EVENT_STREAM)
             part = KEEP_ALIVE if event is None else self._shape.delta(event)
             if part:
-                await self._part(send, part, is_last=self._shape.is_over)
+                await _send_part(client, part, is_last=self._shape.is_over)
             if self._shape.is_over:
-                return
+                return None
+            await client.writable()
             event = await turn.next(self._serving.keep_alive_s)
-        await self._part(send, self._shape.final(event), is_last=True)
+        return event
 
-    async def _part(self, send: Send, body: bytes, *, is_last: bool) -> None:
-        message: dict[str, Any] = {"type": "http.response.body", "body": body, "more_body": not is_last}
-        await send(message)
-        self._sent += len(body)
-        if not is_last and self._sent > WAITED_FROM_BYTES:
-            # The server waits for the client to read on before it takes the next part. Here, as that may be void by then.
-            await send({"type": "http.response.body", "body": b"", "more_body": True})
+    async def _end(self, last: AnswerEvent, client: _Client) -> None:
+        """Send the final event as it is read: no more is held for the client, and of the server nothing but its connection."""
+        if not self._has_begun and is_problem(last):
+            raise problem_of(last)
+        await self._begin(client, EVENT_STREAM if self._streams else JSON)
+        body = self._shape.final(last) if self._streams else self._shape.whole(last)
+        for start in range(0, len(body), HELD_BYTES):
+            if start:
+                await client.writable()
+            end = start + HELD_BYTES
+            await _send_part(client, body[start:end], is_last=end >= len(body))
+
+    async def _begin(self, client: _Client, media_type: str) -> None:
+        if self._has_begun:
+            return
+        self._has_begun = True
+        headers = [(b"content-type", media_type.encode()), (b"cache-control", b"no-store")]
+        if media_type == EVENT_STREAM:
+            headers.append((b"x-accel-buffering", b"no"))
+        await client.send({"type": "http.response.start", "status": 200, "headers": headers})
+
+
+async def _send_part(client: _Client, body: bytes, *, is_last: bool) -> None:
+    message: dict[str, Any] = {"type": "http.response.body", "body": body, "more_body": not is_last}
+    await client.send(message)
+
+
+async def _at_once() -> None:
+    """Without a connection of ours there is nothing to wait for."""
 
 
 class AnswerShape:
@@ -141,13 +173,6 @@ class AnswerShape:
 def sent_event(name: str, data: bytes) -> bytes:
     """One server-sent event; `data` is JSON, which holds no line breaks."""
     return b"event: " + name.encode() + b"\ndata: " + data + b"\n\n"
-
-
-async def _start(send: Send, media_type: str) -> None:
-    headers = [(b"content-type", media_type.encode()), (b"cache-control", b"no-store")]
-    if media_type == EVENT_STREAM:
-        headers.append((b"x-accel-buffering", b"no"))
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
 
 
 __all__ = ["CLIENT_GONE", "EVENT_STREAM", "AnswerResponse", "AnswerShape", "ProblemError", "Serving", "Shape", "sent_event"]

@@ -19,12 +19,16 @@ HEAD_S: Final = 10.0
 """From a connection's beginning, or the first byte after the last response, to the end of a request's head. What is still sent
 of a body that nobody reads any more counts as well."""
 STALLED_S: Final = 10.0
-"""A client that reads less than three quarters of `HELD_BYTES` in this time is given up."""
+"""A client that reads nothing in this time of what is held for it is given up; one that reads on has the time it needs."""
 LINGER_S: Final = 2.0
-"""What a closed connection still holds has this long to be read."""
+"""The same for a connection that is closed once everything is read."""
 HELD_BYTES: Final = 32 * 1024
 """What is held for a client that doesn't read: so much in this process and as much in the kernel. Then its answer waits, and
 whether it may still be shown is looked at again before it goes on."""
+READY_BYTES: Final = HELD_BYTES // 4
+"""With no more than this held, a response's head and its first part are held at once."""
+WRITABLE: Final = "writable"
+"""Under this name `Connection.writable` is in the scope's state."""
 SHARE_OF_FILES: Final = 0.5
 """Of the files that this process may open, for connections: the log, the index and Redis need some as well."""
 
@@ -37,7 +41,9 @@ class Connection(H11Protocol):
         self._awaited: RequestResponseCycle | None = None
         self._awaited_since = self.loop.time()
         self._read_at = self._awaited_since
+        self._held = 0
         self._closing_since: float | None = None
+        self.app_state = {**self.app_state, WRITABLE: self.writable}
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -47,15 +53,34 @@ class Connection(H11Protocol):
         transport.set_write_buffer_limits(HELD_BYTES)
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, HELD_BYTES)
 
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._read_at = self.loop.time()
+
+    async def writable(self) -> None:
+        """Returns once so little is held for the client that what is made ready now is handed over without waiting. Also where
+        the client has gone."""
+        if self.transport.is_closing() or self.transport.get_write_buffer_size() <= READY_BYTES:
+            return await self.flow.drain()
+        # A transport tells only of its way down from above: the bar is lowered until it has.
+        self.transport.set_write_buffer_limits(READY_BYTES, READY_BYTES)
+        try:
+            await self.flow.drain()
+        finally:
+            if not self.transport.is_closing():
+                self.transport.set_write_buffer_limits(HELD_BYTES)
+
     def look(self, now: float) -> None:
-        """Give up a client that sends or reads too slowly. `now`: the loop's time."""
-        if self.transport.is_closing():
+        """Give up a client that sends too slowly, or reads nothing. `now`: the loop's time."""
+        before, self._held = self._held, self.transport.get_write_buffer_size()
+        is_closing = self.transport.is_closing()
+        if self._held < before or not (is_closing or self.flow.write_paused):
+            self._read_at = now
+        if is_closing:
             self._closing_since = self._closing_since or now
-            if now - self._closing_since > LINGER_S:
+            if now - max(self._closing_since, self._read_at) > LINGER_S:
                 self.transport.abort()
             return
-        if not self.flow.write_paused:
-            self._read_at = now
         is_idle = self.timeout_keep_alive_task is not None  # uvicorn's own limit holds
         if self._is_working or is_idle or self._awaited is not self.cycle:
             self._awaited, self._awaited_since = self.cycle, now

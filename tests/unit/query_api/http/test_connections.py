@@ -252,6 +252,136 @@ def test_a_reader_that_stops_for_good_is_given_up(tmp_path: Path) -> None:
         assert len(_read_all(client)) < 8 * connection.HELD_BYTES
 
 
+@pytest.mark.parametrize(
+    ("path", "more"),
+    [("/v1/search", {}), ("/v1/answers", {"stream": False}), ("/v1/answers", {"stream": True})],
+    ids=["passages", "an answer", "a stream"],
+)
+def test_what_is_revoked_while_the_response_before_is_read_is_not_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, more: dict[str, object]
+) -> None:
+    """On a connection that lives on the second answer waits until the first response has left, and is looked at then."""
+    monkeypatch.setattr(connection, "STALLED_S", 20.0)
+    world = World(tmp_path / "world")
+    try:
+        world.upsert("merger", 1, "The merger closes on Friday.")
+        site = Site(tmp_path, world.pipeline, deadline_s=20)
+        site.waiting = MUCH
+        with site.served() as service, connected(service, 4_096) as client:
+            client.sendall(LARGE + asking(path, question="When does the merger close?", **more))
+            wait_a_while(1.0)  # for an answer that doesn't wait
+            world.access("merger", 2, ("group:hr",))
+            received = _read_all(client)
+        assert b'"outcome":"unknown"' in received
+        assert b"Friday" not in received
+    finally:
+        world.close()
+
+
+def test_who_reads_one_response_past_the_deadline_of_the_next_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is worked on for it any more, and it says so."""
+    monkeypatch.setattr(connection, "STALLED_S", 20.0)
+    monkeypatch.setattr("query_api.http.answering.SEND_GRACE_S", 0.1)
+    site = Site(tmp_path, pipeline := Scripted("x"))
+    site.waiting = MUCH
+    with site.served() as service, connected(service, 4_096) as client:
+        client.sendall(LARGE + asking("/v1/answers", "Connection: close", timeout_ms=100))
+        wait_a_while(0.6)
+        received = _read_all(client)
+    assert b"HTTP/1.1 504" in received
+    assert b'"code":"deadline_passed"' in received
+    assert not pipeline.asked
+
+
+@pytest.mark.parametrize("head", ["Connection: keep-alive", "Connection: close", "HTTP/1.0"])
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_steady_reader_gets_all_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, head: str, *, stream: bool) -> None:
+    """However long it takes, and however the connection ends."""
+    for name in ("STALLED_S", "LINGER_S"):
+        monkeypatch.setattr(connection, name, 0.5)
+    text = "x" * 1_000_000
+    with Site(tmp_path, Scripted(text=text)).served() as service, connected(service, 4_096) as client:
+        client.sendall(asking("/v1/answers", head, stream=stream))
+        began = time.monotonic()
+        received = read_steadily(client, 32 * 1024)
+        assert time.monotonic() - began > 2 * connection.STALLED_S
+    assert received.count(b"x") >= len(text), f"{len(received):,} bytes of {len(text):,}"
+
+
+def test_a_steady_reader_gets_all_of_what_is_sent_in_one_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its connection is closed for writing at once, and stays as long as it is read."""
+    for name in ("STALLED_S", "LINGER_S"):
+        monkeypatch.setattr(connection, name, 0.5)
+    site = Site(tmp_path, Scripted("x"))
+    site.waiting = MUCH
+    with site.served() as service, connected(service, 4_096) as client:
+        whole = httpx.get(f"{service.url}/readyz").content
+        client.sendall(LARGE.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+        began = time.monotonic()
+        received = read_steadily(client, len(whole) // 30)
+        assert time.monotonic() - began > 2 * connection.LINGER_S
+    assert received.endswith(whole)
+
+
+@pytest.mark.parametrize("head", ["Connection: keep-alive", "Connection: close"])
+def test_a_reader_that_stops_within_an_answer_is_given_up(tmp_path: Path, head: str) -> None:
+    """As one that stops within a stream; by then its place has long been somebody else's."""
+    pipeline = Scripted(text="x" * 1_000_000)
+    with Site(tmp_path, pipeline, http={"concurrency": 1}).served() as service, connected(service, 4_096) as client:
+        client.sendall(asking("/v1/answers", head))
+        wait_until(lambda: httpx.post(f"{service.url}/v1/answers", json=ASK).status_code == 200, within_s=5, what="a place")
+        wait_a_while(2.0)
+        assert len(_read_all(client)) < 8 * connection.HELD_BYTES
+
+
+def test_a_reader_that_pauses_takes_nobodys_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer that is made waits for its reader alone."""
+    monkeypatch.setattr(connection, "STALLED_S", 20.0)
+    text = "x" * 1_000_000
+    with Site(tmp_path, Scripted(text=text), http={"concurrency": 1}).served() as service, connected(service, 4_096) as client:
+        client.sendall(asking("/v1/answers", "Connection: close"))
+        read_until(client, b"xxx")
+        assert httpx.post(f"{service.url}/v1/answers", json=ASK).status_code == 200
+        assert len(_read_all(client)) > len(text) - 8 * connection.HELD_BYTES
+
+
+MUCH = {"view": "x" * 300_000}
+LARGE = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+"""Its response is sent in one part, whether it is read or not."""
+
+
+def asking(path: str, head: str = "Connection: keep-alive", **body: object) -> bytes:
+    """A request; `HTTP/1.0` in place of a header is what many proxies speak."""
+    content = orjson.dumps({**ASK, **body})
+    version, more = ("1.0", "") if head == "HTTP/1.0" else ("1.1", f"{head}\r\n")
+    fields = f"Host: localhost\r\nContent-Type: application/json\r\n{more}Content-Length: {len(content)}\r\n\r\n"
+    return f"POST {path} HTTP/{version}\r\n{fields}".encode() + content
+
+
+def wait_a_while(seconds: float) -> None:
+    """For what must not happen meanwhile."""
+    passed = time.monotonic() + seconds
+    wait_until(lambda: time.monotonic() > passed, within_s=seconds + 5, what="a while")
+
+
+def read_steadily(client: socket.socket, at_once: int) -> bytes:
+    """So much at a time until the response ends, with a pause after each."""
+    client.settimeout(10)
+    received = bytearray()
+    while not received.endswith(b"0\r\n\r\n"):
+        wanted = len(received) + at_once
+        wait_a_while(0.03)
+        while len(received) < wanted and not received.endswith(b"0\r\n\r\n"):
+            try:
+                part = client.recv(wanted - len(received))
+            except ConnectionError:
+                return bytes(received)
+            if not part:
+                return bytes(received)
+            received += part
+    return bytes(received)
+
+
 def _read_all(client: socket.socket) -> bytes:
     client.settimeout(10)
     received = bytearray()
