@@ -14,7 +14,18 @@ from query_api.explanation import CANDIDATES_SHOWN
 from query_api.metrics import Timings
 from query_api.retrieval import Retrieved
 from schemas.acl import Principals
-from schemas.queries import AnswerEvent, AsOf, CacheExplanation, Mode, Outcome, QueryRequest, Route, SearchedAs, Usage
+from schemas.queries import (
+    AnswerEvent,
+    AsOf,
+    CacheExplanation,
+    Degradation,
+    Mode,
+    Outcome,
+    QueryRequest,
+    Route,
+    SearchedAs,
+    Usage,
+)
 
 Listen = Callable[[AnswerEvent], Awaitable[None]]
 """Gets the deltas of an answer while it is made, in order; one of a higher attempt voids those of earlier ones."""
@@ -55,7 +66,7 @@ class Query:
     question: str
     indexes: tuple[str, ...] = ()
     timings: Timings = field(default_factory=Timings)
-    degraded: list[str] = field(default_factory=list)
+    degraded: list[Degradation] = field(default_factory=list)
     mode: Mode | None = None
     as_of: AsOf | None = None
     as_of_at: float = 0.0
@@ -93,6 +104,6 @@ class Query:
         self.forget()
         self.degrade("evidence_withdrawn")
 
-    def degrade(self, reason: str) -> None:
+    def degrade(self, reason: Degradation) -> None:
         if reason not in self.degraded:
             self.degraded.append(reason)

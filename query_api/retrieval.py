@@ -24,6 +24,7 @@ from query_api.reranking import Reranked, SecondLook
 from schemas.acl import OPERATOR, Principals
 from schemas.errors import Retryable
 from schemas.index import DocKey
+from schemas.queries import Degradation
 from schemas.settings import Settings
 
 SHARE_OF_DEADLINE: Final = 0.7
@@ -31,6 +32,18 @@ SHARE_OF_DEADLINE: Final = 0.7
 SHARE_FOR_EMBEDDING: Final = 0.4
 """What a question's vector may take of it: without one it is routed by its words, and searched by keywords."""
 KEYWORD_THREADS: Final = 4
+
+ArmName = Literal["vector", "keyword"]
+Problem = Literal["timeout", "unavailable", "failed"]
+"""Why an arm found nothing; `failed` is a defect, see the log."""
+DEGRADED: Final[Mapping[tuple[ArmName, Problem], Degradation]] = {
+    ("vector", "timeout"): "vector_timeout",
+    ("vector", "unavailable"): "vector_unavailable",
+    ("vector", "failed"): "vector_failed",
+    ("keyword", "timeout"): "keyword_timeout",
+    ("keyword", "unavailable"): "keyword_unavailable",
+    ("keyword", "failed"): "keyword_failed",
+}
 
 T = TypeVar("T")
 
@@ -49,15 +62,20 @@ class Arm(NamedTuple):
     """What one arm found, best first.
 
     Attributes:
-        error: why it found nothing: `timeout`, `unavailable`, or `failed` (a defect; see the log). None: it worked.
+        error: why it found nothing; None: it worked.
         missing_indexes: indexes that could not be searched while others could.
     """
 
-    name: Literal["vector", "keyword"]
+    name: ArmName
     found: Sequence[Found] = ()
     took_ms: float = 0.0
-    error: str | None = None
+    error: Problem | None = None
     missing_indexes: tuple[str, ...] = ()
+
+    @property
+    def problem(self) -> Degradation | None:
+        """`error` as answers say it."""
+        return DEGRADED[self.name, self.error] if self.error is not None else None
 
     def scores(self) -> dict[str, float] | None:
         return None if self.error else {found.row_id: found.score for found in self.found}
@@ -123,6 +141,11 @@ class Retriever:
         searching = settings.query.concurrency * 2
         self._vector_threads = ThreadPoolExecutor(searching, thread_name_prefix="vector")
         self._keyword_threads = ThreadPoolExecutor(KEYWORD_THREADS, thread_name_prefix="keyword")
+
+    def load(self) -> None:
+        """Have the reranker ready, where there is one, before anybody asks. Blocks. Raises: Misconfigured."""
+        if self._second_look is not None:
+            self._second_look.load()
 
     def close(self) -> None:
         self._questions.close()
@@ -208,7 +231,7 @@ class Retriever:
 
     async def _search_index(
         self, nearest: Callable[[Vector, str, float], list[Hit]], vector: Vector, index: str, deadline: Deadline
-    ) -> list[Hit] | str:
+    ) -> list[Hit] | Problem:
         try:
             timeout_s = deadline.remaining_s
             return await self._within(self._vector_threads, timeout_s, lambda: nearest(vector, index, timeout_s))
@@ -228,7 +251,7 @@ class Retriever:
         return await asyncio.wait_for(asyncio.get_running_loop().run_in_executor(threads, call), timeout_s)
 
 
-def _problem(what: str, exc: Exception) -> str:
+def _problem(what: str, exc: Exception) -> Problem:
     if isinstance(exc, TimeoutError):
         _log.warning("retrieval_late", what=what)
         return "timeout"

@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 from query_api.deadline import Deadline
 from query_api.http.connection import HELD_BYTES, WRITABLE
 from query_api.http.problems import ProblemError, is_problem, problem_of
-from query_api.http.turns import ClientGone, Turn, Turns, Work
+from query_api.http.turns import Caller, ClientGone, Turn, Turns, Work
 from schemas.queries import AnswerEvent
 
 SEND_GRACE_S: Final = 5.0
@@ -66,10 +66,13 @@ class _Client(NamedTuple):
     writable: Callable[[], Awaitable[None]]
 
 
+        self._caller = caller
 class AnswerResponse(Response):
     """Works on the answer while it responds."""
 
-    def __init__(self, serving: Serving, query_id: str, work: Work, deadline: Deadline, shape: Shape, *, streams: bool) -> None:
+    def __init__(
+        self, serving: Serving, caller: Caller, query_id: str, work: Work, deadline: Deadline, shape: Shape, *, streams: bool
+    ) -> None:
         super().__init__()
         self._serving = serving
         self._query_id = query_id
@@ -80,7 +83,7 @@ class AnswerResponse(Response):
         self._has_begun = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        turn = Turn(self._serving.turns, self._query_id, self._work, self._deadline, receive)
+        turn = Turn(self._serving.turns, self._caller, self._query_id, self._work, self._deadline, receive)
         client = _Client(send, scope["state"].get(WRITABLE, _at_once))
         try:
             async with asyncio.timeout(self._deadline.remaining_s + SEND_GRACE_S):

@@ -54,7 +54,8 @@ IDEMPOTENCY_HEADER: Final = "Idempotency-Key"
 DESCRIPTION: Final = "Answers from documents: fresh, permitted and cited. Errors are problem documents with a stable `code`."
 
 _QUERY_ID: Final[TypeAdapter[str]] = TypeAdapter(QueryId)
-_ASK_PROBLEMS: Final = (400, 401, 403, 408, 413, 415, 422, 500, 503, 504)
+_WRITE_PROBLEMS: Final = (400, 401, 403, 408, 413, 415, 422, 500, 503, 504)
+_ASK_PROBLEMS: Final = (*_WRITE_PROBLEMS, 429)
 _EVENT: Final = {
     "type": "object",
     "description": "Of each server-sent event: its name, and JSON as text.",
@@ -93,7 +94,7 @@ class HttpApp:
         self._ports = ports
         self._now_ms = now_ms
         self._bodies = BodyReader(settings.http.max_body_kib * 1024)
-        self.turns = Turns(settings.http.concurrency)
+        self.turns = Turns(settings.http.concurrency, settings.http.caller_share)
         self._serving = Serving(self.turns, settings.http.keep_alive_s)
         self._writers = ThreadPoolExecutor(SINK_THREADS, thread_name_prefix="http-write")
         self._writing = 0
@@ -161,7 +162,7 @@ class HttpApp:
             self.documents,
             methods=["POST"],
             openapi_extra=body_of(DocumentChange, DocumentChanges),
-            responses={200: {"model": Published, "description": "In the log"}, **problems(*_ASK_PROBLEMS)},
+            responses={200: {"model": Published, "description": "In the log"}, **problems(*_WRITE_PROBLEMS)},
         )
         add(
             "/v1/feedback",
@@ -169,7 +170,7 @@ class HttpApp:
             methods=["POST"],
             status_code=202,
             openapi_extra=body_of(FeedbackRequest),
-            responses={202: {"model": FeedbackTaken, "description": "In the log"}, **problems(*_ASK_PROBLEMS)},
+            responses={202: {"model": FeedbackTaken, "description": "In the log"}, **problems(*_WRITE_PROBLEMS)},
         )
         add("/healthz", self.healthz, methods=["GET"], responses={200: {"model": Health}})
         add("/readyz", self.readyz, methods=["GET"], responses={200: {"model": Readiness}, 503: {"model": Readiness}})
@@ -203,7 +204,13 @@ class HttpApp:
         deadline = self._deadline(request, asked, arrived)
         pipeline = self._ports.pipeline
         return AnswerResponse(
-            self._serving, query_id, lambda _: pipeline.search(query, deadline), deadline, AnswerShape(), streams=False
+            self._serving,
+            caller.principals,
+            query_id,
+            lambda _: pipeline.search(query, deadline),
+            deadline,
+            AnswerShape(),
+            streams=False,
         )
 
     async def chat(self, request: Request) -> Response:
@@ -235,6 +242,7 @@ class HttpApp:
         is_named = asked.query_id is not None or IDEMPOTENCY_HEADER in request.headers
         return AnswerResponse(
             self._serving,
+            caller.principals,
             query_id,
             lambda listen: pipeline.answer(query, deadline, listen if streams else None, may_come_again=is_named),
             deadline,

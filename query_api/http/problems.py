@@ -18,6 +18,7 @@ RETRY_AFTER_S: Final = 1
 
 UNAUTHORIZED: Final = 401
 UNPROCESSABLE: Final = 422
+TOO_MANY: Final = 429
 UNAVAILABLE: Final = 503
 TIMED_OUT: Final = 504
 
@@ -67,6 +68,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "unknown_index": Kind(422, "There is no such index", _CORRECT),
     "bad_token": Kind(422, "A read-your-writes token can't be read", "Pass tokens as they were given."),
     "token_of_another_log": Kind(422, "A read-your-writes token is of another log", "Publish again; the log was made anew."),
+    "too_many_of_caller": Kind(429, "Too many requests of one caller are being worked on", _AGAIN),
     "internal_error": Kind(500, "An unexpected error", "Tell the operator the `request_id`: the log has the rest."),
     "overloaded": Kind(503, "Too many requests are being worked on", _AGAIN),
     "stopping": Kind(503, "This server is being stopped", "Ask again; another server, or this one restarted, answers."),
@@ -115,7 +117,7 @@ class ProblemError(Exception):
         self.headers = dict(headers or {})
         if self.kind.status == UNAUTHORIZED:
             self.headers.setdefault("WWW-Authenticate", "Bearer")
-        if self.kind.status == UNAVAILABLE:
+        if self.kind.status in (TOO_MANY, UNAVAILABLE):
             self.headers.setdefault("Retry-After", str(RETRY_AFTER_S))
 
     def document(self, request_id: str, *, for_openai: bool = False) -> bytes:
@@ -135,7 +137,7 @@ class ProblemError(Exception):
 
     def for_openai(self) -> dict[str, Any]:
         """As OpenAI's clients read errors."""
-        kinds = {401: "authentication_error", 403: "permission_error", 404: "not_found_error"}
+        kinds = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
         fallback = "server_error" if self.kind.status >= 500 else "invalid_request_error"  # noqa: PLR2004
         message = f"{self.detail}. {self.kind.remedy}" if self.detail else self.kind.remedy
         return {"message": message, "type": kinds.get(self.kind.status, fallback), "param": None, "code": self.code}

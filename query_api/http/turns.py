@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from types import TracebackType
@@ -19,6 +21,8 @@ GRACE_S: Final = 0.25
 
 Listen = Callable[[AnswerEvent], Awaitable[None]]
 Work = Callable[[Listen], Coroutine[Any, Any, AnswerEvent]]
+Caller = tuple[str, ...]
+"""Whose answer it is, by principals; empty: anonymous."""
 
 
 class ClientGone(Exception):
@@ -26,11 +30,18 @@ class ClientGone(Exception):
 
 
 class Turns:
-    """All answers being made. One event loop."""
+    """All answers being made. One event loop.
 
-    def __init__(self, limit: int) -> None:
+    Args:
+        limit: how many at a time.
+        share: of them for one caller: those with the same principals, and all who are anonymous, are one.
+    """
+
+    def __init__(self, limit: int, share: float = 1.0) -> None:
         self._limit = limit
+        self._limit_each = math.ceil(limit * share)
         self._open: set[Turn] = set()
+        self._by_caller: Counter[Caller] = Counter()
         self._is_stopping = False
 
     def __len__(self) -> int:
@@ -44,10 +55,17 @@ class Turns:
         if len(self._open) >= self._limit:
             code = "overloaded"
             raise ProblemError(code, f"{self._limit} queries are being worked on (RAG_HTTP__CONCURRENCY)")
+        if self._by_caller[turn.caller] >= self._limit_each:
+            code, whose = "too_many_of_caller", "yours" if turn.caller else "of callers without credentials"
+            raise ProblemError(code, f"{self._limit_each} queries {whose} are being worked on (RAG_HTTP__CALLER_SHARE)")
         self._open.add(turn)
+        self._by_caller[turn.caller] += 1
 
     def leave(self, turn: Turn) -> None:
         self._open.discard(turn)
+        self._by_caller[turn.caller] -= 1
+        if not self._by_caller[turn.caller]:
+            del self._by_caller[turn.caller]
 
     def refuse(self) -> None:
         """Take no more; those in work go on."""
@@ -63,8 +81,9 @@ class Turns:
 class Turn:
     """One answer for one client. A context: leaving it cancels whatever still runs, and waits until it has ended."""
 
-    def __init__(self, turns: Turns, query_id: str, work: Work, deadline: Deadline, receive: Receive) -> None:
+    def __init__(self, turns: Turns, caller: Caller, query_id: str, work: Work, deadline: Deadline, receive: Receive) -> None:
         self._turns = turns
+        self.caller = caller
         self._query_id = query_id
         self._work_of = work
         self._deadline = deadline

@@ -73,7 +73,7 @@ def check_redis(settings: Settings) -> Iterator[Finding]:
     """Whether Redis answers, where one is named."""
     url = settings.redis.url
     if url is None:
-        yield Finding("redis", True, "none is named: caches and limits live in the process")
+        yield Finding("redis", True, "none is named: each process remembers answers, thumbs-downs, repeats and askers by itself")
         return
     import redis  # noqa: PLC0415
 

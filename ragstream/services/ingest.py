@@ -16,9 +16,25 @@ from flows.express import ExpressLane
 from flows.ingest.run import run_ingest
 from flows.ingest.runtime import IngestRuntime, Parts
 from ragstream.services.where import Where
-from schemas.settings import Settings
+from schemas.errors import Misconfigured
+from schemas.settings import ObservabilitySettings, Settings
 
 JOIN_TIMEOUT_S: Final = 60.0
+PORT_MAX: Final = 65_535
+
+
+def health_port(settings: ObservabilitySettings, process: int) -> int:
+    """Where the worker with this number serves metrics and health; 0: on any free port. Raises: Misconfigured."""
+    if not settings.ingest_port:
+        return 0
+    port = settings.ingest_port + process
+    if port > PORT_MAX:
+        msg = (
+            f"worker {process} would serve metrics and health on port {port}, and {PORT_MAX} is the last one: lower "
+            f"RAG_OBSERVABILITY__INGEST_PORT={settings.ingest_port}, or set it to 0 (any free ports)"
+        )
+        raise Misconfigured(msg)
+    return port
 
 
 class IngestService:
@@ -62,7 +78,7 @@ class IngestService:
     def start(self) -> None:
         """Begin, in threads of its own: Bytewax's own handling of signals would kill without closing (bytewax#268)."""
         observability = self._settings.observability
-        port = observability.ingest_port + self._place[2] if observability.ingest_port else 0
+        port = health_port(observability, self._place[2])
         checks = {"lanes": self._check_lanes, "flow": self._check_flow, "express": self._check_express}
         self._health = start_health_server(observability.host, port, REGISTRY, checks)
         self._thread = threading.Thread(target=self._run, name="ingest", daemon=True)

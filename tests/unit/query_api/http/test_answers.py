@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -281,6 +283,37 @@ def test_too_many_at_once_are_told_to_come_again(tmp_path: Path) -> None:
             refused = client.post("/v1/answers", json=ASK)
             assert (refused.status_code, refused.json()["code"]) == (503, "overloaded")
             assert refused.headers["retry-after"] == "1"
+        wait_until(lambda: pipeline.cancelled == 1, within_s=5, what="the place")
+        pipeline.before_final = None
+        assert client.post("/v1/answers", json=ASK).status_code == 200
+
+
+def test_one_caller_leaves_places_to_others(tmp_path: Path) -> None:
+    """429 with Retry-After for who holds their share, be it by streams or searches; all who are anonymous share one."""
+    pipeline = Scripted("first ")
+    pipeline.before_final = never
+    site = Site(tmp_path, pipeline, http={"concurrency": 4, "caller_share": 0.5}, deadline_s=20)
+    maya = {"Authorization": f"Bearer {site.maya.key}"}
+    streaming = {**ASK, "stream": True}
+    with site.served() as service, httpx.Client(base_url=service.url) as client, ExitStack() as open_streams:
+
+        def stream(headers: dict[str, str]) -> tuple[httpx.Response, Iterator[bytes]]:
+            response = open_streams.enter_context(client.stream("POST", "/v1/answers", json=streaming, headers=headers))
+            parts = response.iter_bytes()
+            next(parts)
+            return response, parts
+
+        anonymous = [stream({}) for _ in range(2)]
+        for path in ("/v1/answers", "/v1/search", "/v1/chat/completions"):
+            body = {"messages": [{"role": "user", "content": "PIN?"}], "model": "ragstream"} if "chat" in path else ASK
+            refused = client.post(path, json=body)
+            assert (refused.status_code, refused.json()["code"]) == (429, "too_many_of_caller")
+            assert refused.headers["retry-after"] == "1"
+        others = [stream(maya) for _ in range(2)]
+        assert [response.status_code for response, _ in others] == [200, 200]
+        refused = client.post("/v1/answers", json=ASK, headers=maya)
+        assert (refused.status_code, refused.json()["code"]) == (503, "overloaded"), "the server's own limit comes first"
+        anonymous[0][0].close()
         wait_until(lambda: pipeline.cancelled == 1, within_s=5, what="the place")
         pipeline.before_final = None
         assert client.post("/v1/answers", json=ASK).status_code == 200
