@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 
-from connectors.milvus.port import NEVER, Hit, Row, Vector, VectorStore, WriteMark
+from connectors.milvus.port import NEVER, Hit, Row, Vector, VectorStore, WriteMark, other_dimension
 from connectors.milvus.ranking import rank
 from schemas.acl import is_principal
 from schemas.errors import Fatal, Misconfigured
@@ -26,10 +26,7 @@ class MemoryVectorStore(VectorStore):
             present = self._dimensions.setdefault(collection, dimension)
             self._rows.setdefault(collection, {})
         if present != dimension:
-            message = (
-                f"{collection} holds vectors of {present} dimensions, the encoder makes {dimension}: run `ragstream rebuild`"
-            )
-            raise Misconfigured(message)
+            raise Misconfigured(other_dimension(collection, present, dimension))
 
     def upsert(self, collection: str, rows: Sequence[Row]) -> WriteMark:
         with self._lock:

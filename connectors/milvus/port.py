@@ -64,7 +64,7 @@ class VectorStore(Protocol):
     def ensure(self, collection: str, dimension: int) -> None:
         """Afterwards the collection exists, is indexed and loaded. Idempotent.
 
-        Raises: Misconfigured, naming `rebuild`, when it holds vectors of another dimension.
+        Raises: Misconfigured, when it holds vectors of another dimension; that takes a new generation, and the message says so.
         """
         ...
 
@@ -138,3 +138,12 @@ class VectorStore(Protocol):
     def close(self) -> None:
         """Release the connection. Never raises; harmless when repeated."""
         ...
+
+
+def other_dimension(collection: str, present: int, dimension: int) -> str:
+    """What is wrong where a collection and the encoder don't fit, and what to do."""
+    return (
+        f"{collection} holds vectors of {present} dimensions, the encoder makes {dimension}: go back to the former "
+        "RAG_EMBEDDING__MODEL, or index into a new generation, such as RAG_GENERATION=g2 "
+        "(docs/operations.md, A changed model or chunker)"
+    )

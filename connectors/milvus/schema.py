@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from connectors.milvus.port import Row
+from connectors.milvus.port import Row, other_dimension
 from schemas.acl import MAX_ALLOW_LIST, MAX_PRINCIPAL_LENGTH
 from schemas.errors import Misconfigured
 from schemas.settings import MilvusSettings
@@ -84,8 +84,7 @@ def check_dimension(collection: str, description: dict[str, Any], dimension: int
         raise Misconfigured(msg)
     present = int(fields[VECTOR]["params"]["dim"])
     if present != dimension:
-        message = f"{collection} holds vectors of {present} dimensions, the encoder makes {dimension}: run `ragstream rebuild`"
-        raise Misconfigured(message)
+        raise Misconfigured(other_dimension(collection, present, dimension))
 
 
 def entity(row: Row) -> dict[str, object]:

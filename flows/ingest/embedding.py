@@ -120,4 +120,4 @@ class EmbedStage:
             msg = f"{missing} rows are not in {collection} yet"
             raise Retryable(msg)  # on their way in the publishing stage
         if missing:
-            log.error("rows are missing in the vector store: rebuild the index", collection=collection, rows=missing)
+            log.error("rows are missing in the vector store: index into a new generation", collection=collection, rows=missing)

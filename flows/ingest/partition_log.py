@@ -1,7 +1,9 @@
 """A partition of the index log as its one writer sees it: taking it over, reading it back, writing to it fenced.
 
 A transactional producer that is fenced proves nothing about a rival: a transaction that timed out after a pause gives the same
-error. So a writer leaves an owner record when it takes over, and reads it again before it believes in a rival.
+error. So a writer signs, by an owner record, as soon as it has opened, and whoever is fenced looks for a signature that is newer
+than its own opening before it believes in a rival. Only then does it read the log back: a predecessor that is fenced before there
+is a signature takes itself for unlucky, opens again and goes on committing.
 """
 
 from __future__ import annotations
@@ -16,11 +18,12 @@ from typing import NamedTuple
 
 import structlog
 
-from connectors.kafka import KafkaLink, PartitionReader, ProducerFenced, TransactionalWriter, read_to_end
+from connectors.kafka import KafkaLink, PartitionReader, TransactionalWriter, read_to_end
 from connectors.kafka.records import OutRecord
 from flows.ingest.failpoints import FailPoints
 from flows.ingest.lane import Lane
 from flows.ingest.ledger import Ledger
+from flows.ingest.patience import Patience
 from schemas.errors import Fenced, Misconfigured
 from schemas.index import OWNER, PROGRESS, DocKey, LogKey, Owner, Progress
 from schemas.settings import Settings
@@ -65,18 +68,20 @@ class PartitionWriter:
         self._fail_points = fail_points
         self._now_ms = now_ms
         self._writer = TransactionalWriter(link, f"{settings.index_topic}.{partition}", give_up)
+        self._patience = Patience(give_up, settings.ingest.retry_max_s)
+        self._opened_at = 0  # the log's end then: what is signed from there on is by a rival
 
     def open(self) -> None:
-        """Fence predecessors. Blocks while Kafka is away."""
+        """Fence predecessors. Blocks while Kafka is away. Sign at once."""
         self._writer.open()
+        reader = PartitionReader(self._link, self._topic, self._partition, "start")
+        try:
+            _, self._opened_at = reader.watermarks()
+        finally:
+            reader.close()
 
-    def sign(self, before: str | None) -> None:
-        """Leave the owner record. Raises: Fenced, when another process has signed meanwhile.
-
-        Args:
-            before: the last owner that the log names, read after `open`. Who takes a partition over signs it first: as long
-                as nobody did, a fencing is only a transaction that timed out while Kafka was away.
-        """
+    def sign(self) -> None:
+        """Leave the owner record, at which a predecessor stops. Raises: Fenced, when another process has signed since `open`."""
         owner = Owner(
             partition=self._partition,
             owner=self.owner,
@@ -84,38 +89,38 @@ class PartitionWriter:
             pid=os.getpid(),
             started_at_ms=self._now_ms(),
         )
-        record = self._record(OWNER, owner.to_bytes())
-        try:
-            self._writer.commit([record])
-        except ProducerFenced:
-            self._take_over_again(before)
-            self._writer.commit([record])
+        self._settle([self._record(OWNER, owner.to_bytes())])
 
     def commit(self, records: list[OutRecord]) -> None:
-        """One transaction, exactly once. Raises: Fenced, when another process has taken over."""
-        try:
-            self._writer.commit(records, before_commit=lambda: self._fail_points.reach("produced"))
-        except ProducerFenced:
-            if not self._was_committed(records[-1]):
-                self._writer.commit(records)
+        """One transaction, exactly once. Waits while Kafka is away. Raises: Fenced, when another process has taken over."""
+        self._settle(records, before_commit=lambda: self._fail_points.reach("produced"))
 
     def close(self) -> None:
         self._writer.close()
 
-    def _was_committed(self, marker: OutRecord) -> bool:
-        """After a fencing: whether the log already holds `marker`."""
-        return self._take_over_again(self.owner) == marker.value
+    def _settle(self, records: list[OutRecord], before_commit: Callable[[], None] | None = None) -> None:
+        """Commit, however often one is fenced: each time the log tells whether by a rival, and whether `records` are in it."""
+        is_in_doubt = False
 
-    def _take_over_again(self, before: str | None) -> bytes | None:
+        def attempt() -> None:
+            nonlocal is_in_doubt
+            if is_in_doubt and self._take_over_again() == records[-1].value:
+                return
+            is_in_doubt = True
+            self._writer.commit(records, before_commit=before_commit)
+
+        self._patience.insist("Kafka", attempt)
+
+    def _take_over_again(self) -> bytes | None:
         """If nobody else did; the last marker in the log. Raises: Fenced."""
-        self._refuse_rival(before)  # before opening: to open is to fence
+        self._refuse_rival()  # before opening: to open is to fence
         self._writer.open()
-        last = self._refuse_rival(before)
+        last = self._refuse_rival()
         log.warning("transaction timed out; took the partition over again", partition=self._partition)
         return last
 
-    def _refuse_rival(self, before: str | None) -> bytes | None:
-        """The last marker in the log. Raises: Fenced, when the last owner record is neither `before`'s nor one's own."""
+    def _refuse_rival(self) -> bytes | None:
+        """The last marker in the log. Raises: Fenced, when another one has signed last, and since `open`."""
         last_marker: bytes | None = None
         rival: Owner | None = None
         for record in read_to_end(self._link, self._topic, self._partition):
@@ -124,7 +129,7 @@ class PartitionWriter:
                 last_marker = record.value
             elif kind == OWNER and record.value is not None:
                 owner = Owner.from_bytes(record.value)
-                rival = owner if owner.owner not in (self.owner, before) else None
+                rival = owner if owner.owner != self.owner and record.offset >= self._opened_at else None
         if rival is not None:
             msg = (
                 f"partition {self._partition} of {self._topic} is written by another ingest process now: pid {rival.pid} on "
@@ -146,26 +151,23 @@ def open_partition(
     fail_points: FailPoints,
     now_ms: Callable[[], int],
 ) -> OpenedPartition:
-    """Take over the lane's partition and read it back into the lane.
+    """Take over the lane's partition, then read it back into the lane.
 
     Raises: Fenced (embedded: another process holds the lock), Misconfigured (another model, chunker or source log), Retryable.
     """
     writer = PartitionWriter(link, settings, lane.partition, give_up, fail_points, now_ms)
     try:
         writer.open()
+        writer.sign()
         garbage: list[tuple[DocKey, tuple[str, ...]]] = []
         last: Progress | None = None
-        owner: str | None = None
         for record in read_to_end(link, settings.index_topic, lane.partition):
             kind = LogKey.from_bytes(record.key or b"").kind
             if kind == PROGRESS and record.value is not None:
                 last = Progress.from_bytes(record.value)
-            elif kind == OWNER and record.value is not None:
-                owner = Owner.from_bytes(record.value).owner
             superseded = lane.restore(record)
             if superseded is not None:
                 garbage.append(superseded)
-        writer.sign(owner)
         reader = PartitionReader(link, settings.kafka.topics.documents, lane.partition, "start")
         try:
             low, high = reader.watermarks()
@@ -197,7 +199,7 @@ def _refuse_other(last: Progress, now: Fingerprints, settings: Settings) -> None
         if before != after:
             msg = (
                 f"generation {settings.generation!r} was made with {what} {before!r}; this process has {after!r}. "
-                "Mixing them would corrupt the index: go back, or rebuild into a new generation (RAG_GENERATION) "
-                "beside the live one"
+                "Mixing them would corrupt the index: go back, or index into a new generation beside the live one, such as "
+                "RAG_GENERATION=g2 (docs/operations.md, A changed model or chunker)"
             )
             raise Misconfigured(msg)

@@ -37,7 +37,7 @@ def test_ensure_is_idempotent(store: VectorStore, collection: str) -> None:
 
 def test_another_dimension_is_refused(store: VectorStore, collection: str) -> None:
     """A collection of another encoder is never mixed; the message names both sizes and the remedy."""
-    with pytest.raises(Misconfigured, match=r"8 dimensions, the encoder makes 16.*rebuild"):
+    with pytest.raises(Misconfigured, match=r"8 dimensions, the encoder makes 16.*RAG_GENERATION=g2"):
         store.ensure(collection, 16)
 
 
