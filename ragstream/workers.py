@@ -1,11 +1,12 @@
 """`ragstream ingest --workers N`: one Bytewax cluster of N processes on this machine, started and stopped as one.
 
 Threads don't make Python faster (bytewax#405), processes do. Each is signalled by itself; when one ends, all end,
-with its exit code.
+with its exit code. Should this process be killed, they notice and stop (`is_orphan`).
 """
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -18,15 +19,19 @@ STOP_GRACE_S: Final = 40.0
 
 
 def run_workers(count: int, *, threads: int, until_caught_up: bool) -> int:
-    """Blocks until all processes have ended; returns the first exit code that is not 0, else 0."""
+    """Blocks until all processes have ended; returns the first exit code that is not 0, else 0.
+
+    Of one that a signal killed it is 128 and the signal's number, as shells have it: 137 is SIGKILL.
+    """
     addresses = _free_addresses(count)
-    command = [sys.executable, "-m", "ragstream", "ingest", "--threads", str(threads)]
+    command = [sys.executable, "-m", "ragstream", "ingest", "--threads", str(threads), "--parent", str(os.getpid())]
     if until_caught_up:
         command.append("--until-caught-up")
     for address in addresses:
         command += ["--address", address]
     with ExitStack() as stack:
-        children = [subprocess.Popen([*command, "--process", str(n)]) for n in range(count)]
+        # In groups of their own: a terminal's Ctrl-C goes to this process alone, which passes it on once; twice is no clean stop.
+        children = [subprocess.Popen([*command, "--process", str(n)], process_group=0) for n in range(count)]
         stack.callback(_end, children)
 
         def forward(number: int, _frame: object) -> None:
@@ -37,6 +42,11 @@ def run_workers(count: int, *, threads: int, until_caught_up: bool) -> int:
         for number in (signal.SIGTERM, signal.SIGINT):
             stack.callback(signal.signal, number, signal.signal(number, forward))
         return _wait(children)
+
+
+def is_orphan(parent: int | None) -> bool:
+    """Whether the process that started this worker is gone, so that nobody would stop it any more."""
+    return parent is not None and os.getppid() != parent
 
 
 def _wait(children: list[subprocess.Popen[bytes]]) -> int:

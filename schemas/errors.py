@@ -17,7 +17,7 @@ from __future__ import annotations
 class RagError(Exception):
     """Root of everything ragstream raises on purpose."""
 
-    exit_code = 1
+    exit_code = 70  # EX_SOFTWARE
 
 
 class Retryable(RagError):

@@ -22,7 +22,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from query_api.identity.errors import BadCredentials
 from query_api.identity.identity import Identity, Scopes, identity_of, is_scope
 from schemas.acl import EVERYONE, is_principal
-from schemas.errors import Rejected
+from schemas.errors import Misconfigured, Rejected
 from schemas.wire import describe
 
 PREFIX: Final = "rsk_"
@@ -120,16 +120,46 @@ def entry_text(entry: KeyEntry) -> str:
 def append_entry(path: Path, entry: KeyEntry) -> None:
     """Add `entry` to the file, which is made where there is none, readable by its owner only. All or nothing.
 
-    Raises: Rejected, where what is there is no key file; OSError.
+    Raises: Rejected, where what is there is no key file; Misconfigured, where it can't be read or written.
     """
-    text = path.read_text() if path.exists() else "keys:\n"
+    try:
+        _append(path, entry)
+    except OSError as exc:
+        missing = not path.parent.is_dir()
+        said = f"there is no folder {path.parent}: make it first" if missing else f"{exc.strerror or exc}: change its permissions"
+        msg = f"RAG_AUTH__API_KEYS_FILE: {path}: {said}; no key was made"
+        raise Misconfigured(msg) from exc
+
+
+def _append(path: Path, entry: KeyEntry) -> None:
+    text = _text_of(path) if path.exists() else "keys:\n"
     whole = f"{text.rstrip()}\n{entry_text(entry)}" if parse_key_file(text) else f"keys:\n{entry_text(entry)}"
+    if len(whole.encode()) > MAX_FILE_BYTES:
+        reason = "bad_key_file"
+        raise Rejected(reason, f"with one key more {path} has more than {MAX_FILE_BYTES:,} bytes: take out those that expired")
     parse_key_file(whole)
     beside = path.with_name(f".{path.name}.{entry.id}")
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, path.stat().st_mode & 0o777 if path.exists() else 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(whole)
-    beside.replace(path)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(whole)
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def _text_of(path: Path) -> str:
+    """Raises: Rejected, OSError."""
+    reason = "bad_key_file"
+    with path.open("rb") as file:
+        raw = file.read(MAX_FILE_BYTES + 1)
+    if len(raw) > MAX_FILE_BYTES:
+        raise Rejected(reason, f"{path} has more than {MAX_FILE_BYTES:,} bytes")
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as exc:
+        raise Rejected(reason, f"{path} is not UTF-8 at byte {exc.start}") from exc
 
 
 def parse_key_file(text: str) -> dict[str, KeyEntry]:

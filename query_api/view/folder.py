@@ -21,11 +21,19 @@ class ClaimedFolder:
 
     @classmethod
     def first_free(cls, root: Path) -> ClaimedFolder:
-        """The first numbered folder under `root` that nobody has claimed. Raises: Misconfigured when there is none."""
+        """The first numbered folder under `root` that nobody has claimed.
+
+        Raises: Misconfigured, when there is none, or none can be made.
+        """
         for number in range(MAX_VIEWS):
             path = root / str(number)
-            path.mkdir(parents=True, exist_ok=True)
-            lock = os.open(path / "claim.lock", os.O_CREAT | os.O_RDWR, 0o600)
+            try:
+                path.mkdir(parents=True, exist_ok=True)
+                lock = os.open(path / "claim.lock", os.O_CREAT | os.O_RDWR, 0o600)
+            except OSError as exc:
+                remedy = "make it writable for this user, or choose another RAG_DATA_DIR"
+                msg = f"{path} can't be written: {exc.strerror or exc}; {remedy}"
+                raise Misconfigured(msg) from exc
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

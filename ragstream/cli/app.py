@@ -15,7 +15,7 @@ from ragstream.configuration import unknown_variables
 
 
 class _Reporting(TyperGroup):
-    """Errors raised on purpose end every command in one line and an exit code of theirs."""
+    """Errors end every command in a line on stderr and an exit code of theirs; a defect's traceback comes before it."""
 
     def invoke(self, ctx: Any) -> Any:
         with reported_errors():
@@ -30,7 +30,8 @@ app = typer.Typer(
         "Without settings everything runs embedded: `ragstream up` in one terminal, the other commands in another. "
         "With RAG_KAFKA__BOOTSTRAP_SERVERS and RAG_MILVUS__URI the same commands work on real servers.\n\n"
         "Exit codes: 0 done; 1 the answer is no; 2 wrong usage; 17 fenced by another ingest; 18 messages lost from the log; "
-        "65 input rejected; 70 internal; 75 a server is away, try again; 78 a setting is wrong; 130 interrupted."
+        "65 input rejected; 70 a defect of ragstream; 75 a server is away, try again; 78 a setting is wrong, or the machine "
+        "forbids what is needed; 130 interrupted."
     ),
     no_args_is_help=True,
     add_completion=False,

@@ -1,13 +1,17 @@
 """How commands speak: results on stdout (text or JSON), everything else on stderr, and errors as one line with an exit code.
 
 Exit codes: 0 done; 1 the answer is no (findings, not found); 2 wrong usage; 17 fenced by another ingest; 18 messages lost from
-the log; 65 input rejected; 70 internal; 75 a server is away, try again; 78 a setting is wrong; 130 interrupted.
+the log; 65 input rejected; 70 a defect of ragstream; 75 a server is away, try again; 78 a setting is wrong, or the machine
+forbids what is needed (permissions, a full disk); 130 interrupted; 141 nobody reads the output any more.
 """
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
-from collections.abc import Iterator, Sequence
+import traceback
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Annotated, Final, NoReturn
@@ -16,6 +20,7 @@ import orjson
 import typer
 from rich.console import Console
 from rich.text import Text
+from typer.exceptions import TyperException
 
 from connectors.observability import configure_logging
 from schemas.errors import RagError
@@ -24,12 +29,35 @@ from schemas.settings import Settings, load_settings
 NO: Final = 1
 USAGE: Final = 2
 REJECTED: Final = 65
+DEFECT: Final = 70
 AGAIN: Final = 75
+FORBIDDEN: Final = 78
 INTERRUPTED: Final = 130
+LAST_S: Final = 253_402_300_799
+UNREAD: Final = 141
+"""As shells have it of what SIGPIPE ended."""
+
+_OF_A_PATH: Final = frozenset(
+    {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP}
+)
+_OF_THE_MACHINE: Final = {
+    errno.ENOSPC: "free some disk",
+    errno.EDQUOT: "free some disk, or raise this user's quota",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+    errno.ENFILE: "raise the machine's limit of open files",
+}
+
+
+class _Output(Console):
+    """Ends the command where its reader has gone (`… | head`)."""
+
+    def on_broken_pipe(self) -> None:
+        _nobody_reads()
+
 
 # Document titles, file names and answers are data: nothing in them is markup.
-out = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
-err = Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
+out = _Output(highlight=False, soft_wrap=True, markup=False, emoji=False)
+err = _Output(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output: one JSON document.")]
 
@@ -55,6 +83,15 @@ def print_json_line(value: object) -> None:
     _write(orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS, default=_jsonable))
 
 
+def print_json_array(values: Iterable[object]) -> None:
+    """One JSON document on stdout, an array whose items are written as they come. Nothing is, where the first one fails."""
+    opening = b"["
+    for value in values:
+        _write(opening + b"\n" + orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS, default=_jsonable), end=b"")
+        opening = b","
+    _write(b"[]" if opening == b"[" else b"\n]")
+
+
 def print_rows(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """A small table: columns as wide as they must be, numbers to the right."""
     cells = [[_cell(value) for value in row] for row in rows]
@@ -76,19 +113,32 @@ def hint(message: str) -> None:
 
 
 def moment_text(ms: int | None) -> str:
-    """Milliseconds since the epoch for people; empty for none."""
-    return f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%d %H:%M:%S}Z" if ms is not None else ""
+    """Milliseconds since the epoch for people; empty for none. What lies beyond all dates is shown as the last one."""
+    return f"{datetime.fromtimestamp(min(ms // 1000, LAST_S), UTC):%Y-%m-%d %H:%M:%S}Z" if ms is not None else ""
 
 
 @contextmanager
 def reported_errors() -> Iterator[None]:
-    """What ragstream raises on purpose becomes one line and its exit code; anything else is a bug and keeps its traceback."""
+    """What ragstream raises on purpose, and what the machine forbids, becomes one line and its exit code.
+
+    Anything else is a defect: its traceback, a line that says so, and a code that is no answer to anything.
+    """
     try:
         yield
     except RagError as exc:
         fail(str(exc), exc.exit_code)
     except KeyboardInterrupt:
         fail("interrupted", INTERRUPTED)
+    except (typer.Exit, typer.Abort, TyperException):
+        raise
+    except BrokenPipeError:
+        _nobody_reads()
+    except Exception as exc:
+        forbidden = _forbidden(exc)
+        if forbidden is not None:
+            fail(forbidden, FORBIDDEN)
+        traceback.print_exception(exc, file=sys.stderr)
+        fail(f"this is a defect of ragstream ({type(exc).__name__}): please report it, with the lines above", DEFECT)
 
 
 def fail(message: str, code: int) -> NoReturn:
@@ -102,8 +152,33 @@ def usage_error(message: str) -> NoReturn:
     fail(message, USAGE)
 
 
-def _write(raw: bytes) -> None:
-    sys.stdout.buffer.write(raw + b"\n")
+def _forbidden(exc: Exception) -> str | None:
+    """What the machine refused, and to what; None for anything else."""
+    if not isinstance(exc, OSError):
+        return None
+    said = exc.strerror or type(exc).__name__
+    if exc.filename is not None and exc.errno in _OF_A_PATH:
+        return f"{os.fsdecode(exc.filename)}: {said}: choose another place, or change its permissions"
+    if exc.errno in _OF_THE_MACHINE:
+        place = f"{os.fsdecode(exc.filename)}: " if exc.filename is not None else ""
+        return f"{place}{said}: {_OF_THE_MACHINE[exc.errno]}"
+    return None
+
+
+def _nobody_reads() -> NoReturn:
+    """Whoever read the output has gone: nothing more is said, at the end of the process neither. Raises: typer.Exit."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+    raise typer.Exit(UNREAD)
+
+
+def _write(raw: bytes, end: bytes = b"\n") -> None:
+    sys.stdout.buffer.write(raw + end)
     sys.stdout.buffer.flush()
 
 

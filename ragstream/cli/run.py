@@ -13,7 +13,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from ragstream.cli.console import err, fail, reported_errors, settings_for_command, usage_error
+from ragstream.cli.console import INTERRUPTED, err, fail, reported_errors, settings_for_command, usage_error
+from ragstream.data_directory import require_writable
 from ragstream.invocation import invocation
 from schemas.errors import Misconfigured
 from schemas.settings import Settings
@@ -63,6 +64,7 @@ def up(
     if data_dir is not None:
         settings = settings.model_copy(update={"data_dir": data_dir})
     with reported_errors():
+        require_writable(settings.data_dir)
         _require_model(settings)
         from ragstream.up import Up  # noqa: PLC0415  loads torch and Bytewax
 
@@ -88,6 +90,7 @@ def ingest(
     ] = False,
     process: Annotated[int | None, typer.Option(hidden=True)] = None,
     address: Annotated[list[str] | None, typer.Option(hidden=True)] = None,
+    parent: Annotated[int | None, typer.Option(hidden=True, help="Of this worker; it stops when that one is gone.")] = None,
 ) -> None:
     """Keep the index up to date: read change events, embed what changed, publish.
 
@@ -96,14 +99,16 @@ def ingest(
     """
     settings = settings_for_command(quiet=False)
     with reported_errors():
-        if workers > 1 and process is None:
-            from ragstream.workers import run_workers  # noqa: PLC0415
+        from ragstream.workers import is_orphan, run_workers  # noqa: PLC0415
 
+        if workers > 1 and process is None:
             code = run_workers(workers, threads=threads, until_caught_up=until_caught_up)
             if code:
-                fail("a worker process ended; all are stopped", code)
+                fail(f"a worker process {_ended(code)}; all are stopped", code)
             return
         where = _named_servers(settings)
+        if settings.embedding.cache == "lmdb":
+            require_writable(settings.data_dir)
         os.nice(settings.ingest.niceness)  # before there are threads: each has its own
         from ragstream.services import IngestService  # noqa: PLC0415  loads torch and Bytewax
 
@@ -114,9 +119,16 @@ def ingest(
             try:
                 service.start()
                 while not service.wait(0.5):
-                    pass
+                    if is_orphan(parent):
+                        service.stop()
             finally:
                 service.close()
+
+
+def _ended(code: int) -> str:
+    """How a worker process ended, from what a shell would see of it."""
+    killed_by = {128 + number: number.name for number in signal.Signals}.get(code)
+    return f"was killed ({killed_by})" if killed_by is not None and code != INTERRUPTED else f"ended with exit code {code}"
 
 
 def serve(
@@ -139,6 +151,7 @@ def serve(
     with reported_errors():
         _require_model(settings)
         where = _named_servers(settings)
+        require_writable(settings.data_dir)
         from ragstream.services import QueryService  # noqa: PLC0415
 
         service = QueryService(settings, where, serves_kafka=kafka)

@@ -8,6 +8,8 @@ from schemas.errors import RagError
 class BrokenPromiseError(RagError):
     """The demo saw something that must not be."""
 
+    exit_code = 70
+
 
 def promise(holds: bool, what: str) -> None:
     """Raises: BrokenPromiseError."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from ragstream.configuration import unknown_variables
+from ragstream.data_directory import REMEDY, unwritable
 from ragstream.doctor.finding import Finding
 from schemas.errors import RagError
 from schemas.settings import Settings
@@ -42,15 +42,9 @@ def check_settings(settings: Settings, environ: Mapping[str, str]) -> Iterator[F
 
 def check_data_dir(folder: Path) -> Finding:
     """Journal, views and caches go there."""
-    part, remedy = f"data directory {folder}", "make it writable, or choose another with RAG_DATA_DIR"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder) as file:
-            file.write(b"ragstream")
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as exc:
-        return Finding(part, False, f"can't be written: {exc.strerror or exc}", remedy)
+    part, problem = f"data directory {folder}", unwritable(folder)
+    if problem is not None:
+        return Finding(part, False, f"can't be written: {problem}", REMEDY)
     free = shutil.disk_usage(folder).free
     shown = f"writable, {free / GIB:,.1f} GiB free"
     return Finding(part, free >= MIN_FREE_BYTES, shown, "free at least 1 GiB, or choose another disk with RAG_DATA_DIR")

@@ -118,5 +118,6 @@ def _check_collection(store: MilvusStore, name: str, present: set[str], dimensio
     detail = f"{rows:,} rows" + (f" of {found} dimensions" if found is not None else "")
     if found is not None and dimension is not None and found != dimension:
         problem = f"{detail}; the encoder makes {dimension}"
-        return Finding(part, False, problem, "go back to the former RAG_EMBEDDING__MODEL, or rebuild into a new RAG_GENERATION")
+        remedy = "go back to the former RAG_EMBEDDING__MODEL, or index into a new generation, such as RAG_GENERATION=g2 ("
+        return Finding(part, False, problem, f"{remedy}docs/operations.md, A changed model or chunker)")
     return Finding(part, True, detail)
