@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from itertools import chain
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -17,6 +18,7 @@ from ragstream.cli.console import (
     moment_text,
     out,
     print_json,
+    print_json_array,
     print_json_line,
     settings_for_command,
     usage_error,
@@ -43,19 +45,31 @@ def inspect(
 
     Shows everything, whoever may read it: for operators. Exit code 1: there is no such document.
 
+    In JSON `acl` has the principals of which a reader must have one; [] is nobody but the operator. Where it takes several such
+    lists (a newer version is a dead letter), it is a list of them, and a reader must have one principal of each; `acl_lists` is
+    always a list of lists. `expires_at` is null for never. `deleted` stays true where what came after the delete is a dead
+    letter, named by `failed_version`. --json gives an object for one document, and an array for all, or where several indexes
+    have it.
+
     \b
     Examples:
       ragstream inspect
       ragstream inspect cards/card-delivery
       ragstream inspect --jsonl --live-only > manifests.jsonl
+      ragstream inspect --json | jq 'map(select(.acl == ["*"]) | .doc_id)'
     """
-    if doc_id is None and as_json:
-        usage_error("--json is for one document; all of them come with --jsonl")
     if as_json and jsonl:
         usage_error("give one of --json and --jsonl")
     settings = settings_for_command()
     if doc_id is None:
-        _inspect_all(settings, index, jsonl=jsonl, live_only=live_only)
+        shown = (report for report in _all(settings, index) if not live_only or report.status == "live")
+        if as_json:
+            print_json_array(shown)
+        elif jsonl:
+            for report in shown:
+                print_json_line(report)
+        else:
+            _print_all(shown, settings)
         return
     found = [report for report in _one(settings, doc_id, index) if not live_only or report.status == "live"]
     if not found:
@@ -71,16 +85,11 @@ def inspect(
             _print(report, settings)
 
 
-def _inspect_all(settings: Settings, index: str | None, *, jsonl: bool, live_only: bool) -> None:
-    if not jsonl:
-        out.print(Text(_line("index", "document", "version", "chunks", "state", "readers, end"), style="bold"))
-    for report in _all(settings, index):
-        if live_only and report.status != "live":
-            continue
-        if jsonl:
-            print_json_line(report)
-        else:
-            out.print(_row(report, settings))
+def _print_all(shown: Iterator[DocumentReport], settings: Settings) -> None:
+    first = next(shown, None)  # what can't be asked is an error alone
+    out.print(Text(_line("index", "document", "version", "chunks", "state", "readers, end"), style="bold"))
+    for report in chain([first] if first is not None else [], shown):
+        out.print(_row(report, settings))
 
 
 def _one(settings: Settings, doc_id: str, index: str | None) -> list[DocumentReport]:
@@ -107,7 +116,7 @@ def _all(settings: Settings, index: str | None) -> Iterator[DocumentReport]:
 
 def _row(report: DocumentReport, settings: Settings) -> str:
     version = version_text(report.version, settings, report.index)
-    readers = readers_text(report.acl)
+    readers = readers_text(report.acl_lists)
     end = f", until {moment_text(report.expires_at_ms)}" if report.expires_at_ms is not None else ""
     failed = ", newest version failed" if report.failed_version is not None else ""
     return _line(report.index, report.doc_id, version, str(report.chunk_count), report.status + failed, readers + end)
@@ -119,13 +128,16 @@ def _line(index: str, doc_id: str, version: str, chunks: str, state: str, reader
 
 def _print(report: DocumentReport, settings: Settings) -> None:
     out.print(Text(f"{report.title or report.doc_id}  ({report.status})", style="bold"))
-    failed = f"{version_text(report.failed_version, settings, report.index)}" if report.failed_version is not None else ""
+    failed = ""
+    if report.failed_version is not None:
+        older = ": what is shown is older" if report.chunk_count else ""
+        failed = f"{version_text(report.failed_version, settings, report.index)} is a dead letter{older}"
     fields = {
         "document": f"{report.index}/{report.doc_id}",
         "source": report.source_uri or "",
         "version": version_text(report.version, settings, report.index),
-        "failed": f"{failed} is a dead letter: what is shown is older" if failed else "",
-        "readers": readers_text(report.acl) + (" (narrowed ahead of the write path)" if report.narrowed_ahead else ""),
+        "failed": failed,
+        "readers": readers_text(report.acl_lists) + (" (narrowed ahead of the write path)" if report.narrowed_ahead else ""),
         "expires": moment_text(report.expires_at_ms),
         "content": f"{report.content_hash or ''} {report.media_type}".strip(),
         "event": f"partition {report.source.partition}, offset {report.source.offset}" if report.source else "",

@@ -5,19 +5,24 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 from query_api.view.access import hides, narrowed
 from query_api.view.records import DocumentCard
 from query_api.view.snapshot import ViewSnapshot
-from schemas.acl import OPERATOR_ONLY, AllowList
+from schemas.acl import EVERYONE, OPERATOR_ONLY, AllowList
 from schemas.floors import NO_FLOOR
 from schemas.index import DocKey, SourcePosition
 from schemas.join import NEVER, DocumentState
 from schemas.settings import Settings
+from schemas.wire import from_ms
 
 Status = Literal["live", "expired", "deleted", "pending"]
 """pending: something of it is known (its rights, say), but no text is shown: still on its way, or a dead letter."""
+
+
+LAST_MS: Final = 253_402_300_799_999
+"""The last moment that has a date."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +43,12 @@ class DocumentReport:
 
     Attributes:
         version: of the shown content, else the newest that any register holds.
-        acl: lists that a reader must be on, all of them; [] in it is nobody but the operator.
+        deleted: a delete holds, and nothing that came after it is shown; `failed_version` may name what did come.
+        acl: what it takes to read it now: the principals of which a reader must have one; empty: nobody but the operator. Where
+            a newer version is a dead letter, or a revocation is ahead of the write path, that may take several such lists: then
+            it is a list of them, and a reader must have one principal of each.
+        acl_lists: the same as the log has it: always a list of lists, also those that keep out nobody beside the others.
+        expires_at: `expires_at_ms` as a time in UTC.
         content_hash: the content register's digest, which an upsert is compared with.
         failed_version: a newer version that became a dead letter; the shown text is older than its producer meant.
         source, content_source: [partition, offset] of the event of the last record, and of the one with the text.
@@ -50,7 +60,9 @@ class DocumentReport:
     version: int
     status: Status
     deleted: bool
-    acl: tuple[AllowList, ...]
+    acl: AllowList | tuple[AllowList, ...]
+    acl_lists: tuple[AllowList, ...]
+    expires_at: str | None
     expires_at_ms: int | None
     content_hash: str | None
     failed_version: int | None
@@ -94,7 +106,9 @@ def report(snapshot: ViewSnapshot, key: DocKey, settings: Settings, now_ms: int)
         version=document.version,
         status=_status(state, is_shown=True, now_ms=now_ms),
         deleted=False,
-        acl=document.allow_lists,
+        acl=readers(document.allow_lists),
+        acl_lists=document.allow_lists,
+        expires_at=moment(document.expires_at_ms),
         expires_at_ms=document.expires_at_ms,
         content_hash=state.content.digest if state.content else None,
         failed_version=_set(state.failed),
@@ -119,6 +133,7 @@ def report(snapshot: ViewSnapshot, key: DocKey, settings: Settings, now_ms: int)
 def _without_text(snapshot: ViewSnapshot, card: DocumentCard, settings: Settings, now_ms: int) -> DocumentReport:
     key, state, floor = card.key, card.state, snapshot.floor(card.key)
     status: Status = "deleted" if hides(floor, state) else _status(state, is_shown=False, now_ms=now_ms)
+    lists = narrowed(floor, state, settings.missing_allow_lists.get(key.index, OPERATOR_ONLY))
     sources = [head.source for lane in card.lanes.values() for head in (lane.manifest, lane.seen) if head.source is not None]
     return DocumentReport(
         doc_id=key.doc_id,
@@ -126,7 +141,9 @@ def _without_text(snapshot: ViewSnapshot, card: DocumentCard, settings: Settings
         version=state.version,
         status=status,
         deleted=status == "deleted",
-        acl=narrowed(floor, state, settings.missing_allow_lists.get(key.index, OPERATOR_ONLY)),
+        acl=readers(lists),
+        acl_lists=lists,
+        expires_at=moment(state.expires_at_ms()),
         expires_at_ms=state.expires_at_ms(),
         content_hash=state.content.digest if state.content else None,
         failed_version=_set(state.failed),
@@ -135,6 +152,26 @@ def _without_text(snapshot: ViewSnapshot, card: DocumentCard, settings: Settings
         narrowed_ahead=floor != NO_FLOOR,
         chunk_count=0,
     )
+
+
+def readers(lists: tuple[AllowList, ...]) -> AllowList | tuple[AllowList, ...]:
+    """The lists that a reader must be on, without those that keep out nobody beside the others; one alone as it is."""
+    needed: list[AllowList] = []
+    for one in lists:
+        if not any(_implies(other, one) for other in needed):
+            needed = [other for other in needed if not _implies(one, other)]
+            needed.append(one)
+    return needed[0] if len(needed) == 1 else tuple(needed)
+
+
+def _implies(allow: AllowList, other: AllowList) -> bool:
+    """Whether everybody on `allow` is on `other`; everybody has `*`."""
+    return EVERYONE in other or set(allow) <= set(other)
+
+
+def moment(ms: int | None) -> str | None:
+    """As ISO 8601, in UTC. What lies beyond the year 9999 (its last hours in the west do) ends with it."""
+    return from_ms(min(ms, LAST_MS)).isoformat(timespec="milliseconds").replace("+00:00", "Z") if ms is not None else None
 
 
 def find(snapshot: ViewSnapshot, doc_id: str, index: str | None, settings: Settings) -> list[DocKey]:
@@ -181,8 +218,8 @@ def _status(state: DocumentState, *, is_shown: bool, now_ms: int) -> Status:
         return "expired"
     if is_shown:
         return "live"
-    is_deleted = state.content is None and state.deleted != NEVER and state.failed == NEVER
-    return "deleted" if is_deleted else "pending"
+    # Whatever came after the delete shows nothing either: rights that wait for a text, or an upsert that became a dead letter.
+    return "deleted" if state.content is None and state.deleted != NEVER else "pending"
 
 
 def _set(version: int) -> int | None:

@@ -174,6 +174,8 @@ def test_status_and_inspect_tell_what_is_there(running: Up, elsewhere: Shell) ->
         "version",
         "deleted",
         "acl",
+        "acl_lists",
+        "expires_at",
         "expires_at_ms",
         "content_hash",
         "chunks",
@@ -181,7 +183,8 @@ def test_status_and_inspect_tell_what_is_there(running: Up, elsewhere: Shell) ->
         "failed_version",
     }
     assert wanted <= set(menu)
-    assert menu["acl"] == [["*", "group:kitchen"]]
+    assert (menu["acl"], menu["acl_lists"]) == (["*", "group:kitchen"], [["*", "group:kitchen"]])
+    assert menu["expires_at"] is None
     assert "".join("".join(chunk["text"] for chunk in menu["chunks"]).split()) == "".join(text.split())
     assert elsewhere.run("inspect", "no-such-document", expect=1).out == ""
 

@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from query_api.view.peek import peek
 from query_api.view.snapshot import ViewSnapshot
 from query_api.view.store import ManifestStore, ViewIdentity
 from ragstream.inspection.documents import catch_up
-from ragstream.inspection.reports import counts, find, report, reports
-from schemas.acl import PUBLIC
+from ragstream.inspection.reports import counts, find, moment, readers, report, reports
+from schemas.acl import OPERATOR, PUBLIC, AllowList, Principals, allow_list, permits, principals_of
 from schemas.errors import Retryable
 from schemas.floors import DeleteFloor, Floor
 from schemas.index import DocKey, SourcePosition
@@ -21,9 +23,13 @@ from tests.unit.query_api.view.memory_log import MemoryLog
 from tests.unit.query_api.view.writing import Writer, key_of
 
 INDEX, FLOORS = "rag.index.g1", "rag.floors"
+AGAIN = key_of("again")
 LIVE, GONE, STALE, SECRET, HR = key_of("live"), key_of("gone"), key_of("stale"), key_of("secret"), key_of("live", "hr")
 NOW = 1_700_000_000_000
 SETTINGS = Settings()
+NAMES = ("group:hr", "group:it", "user:ann")
+ALLOW_LISTS = st.sets(st.sampled_from((*NAMES, "*"))).map(allow_list)
+CALLERS = st.sets(st.sampled_from((*NAMES, OPERATOR))).map(principals_of)
 
 
 @pytest.fixture
@@ -66,7 +72,8 @@ def test_a_live_document_is_shown_with_its_chunks(snapshot: ViewSnapshot) -> Non
     """Their texts, rows and places."""
     found = report(snapshot, LIVE, SETTINGS, NOW)
     assert found is not None
-    assert (found.status, found.deleted, found.version, found.acl, found.chunk_count) == ("live", False, 1, (PUBLIC,), 2)
+    assert (found.status, found.deleted, found.version, found.acl, found.chunk_count) == ("live", False, 1, PUBLIC, 2)
+    assert (found.acl_lists, found.expires_at, found.expires_at_ms) == ((PUBLIC,), None, None)
     assert [(chunk.text, chunk.start, chunk.end) for chunk in found.chunks] == [("one", 0, 3), ("two", 4, 7)]
     assert len({chunk.row_id for chunk in found.chunks}) == 2
     assert found.source == SourcePosition(0, 0)
@@ -80,18 +87,93 @@ def test_a_deleted_document_keeps_its_version(snapshot: ViewSnapshot) -> None:
 
 
 def test_a_failed_version_is_named_and_narrows(snapshot: ViewSnapshot) -> None:
-    """A reader must be on both lists."""
+    """A reader must be on both lists; as everybody is on one of them, the other alone is what it takes."""
     found = report(snapshot, STALE, SETTINGS, NOW)
     assert found is not None
     assert (found.status, found.version, found.failed_version) == ("live", 4, 5)
-    assert found.acl == (("group:hr",), PUBLIC)
+    assert found.acl_lists == (("group:hr",), PUBLIC)
+    assert found.acl == ("group:hr",)
 
 
 def test_a_document_without_acl_is_the_operator_s(snapshot: ViewSnapshot) -> None:
     """An empty list."""
     found = report(snapshot, SECRET, SETTINGS, NOW)
     assert found is not None
-    assert found.acl == ((),)
+    assert (found.acl, found.acl_lists) == ((), ((),))
+
+
+def test_a_delete_holds_whatever_dead_letter_comes_after_it(store: ManifestStore, log: MemoryLog) -> None:
+    """Nothing is shown again: what came is named beside the delete, in `status` too."""
+    writer = Writer(1)
+    for key, value in [*writer.upsert(AGAIN, 1, "text"), *writer.delete(AGAIN, 2), *writer.fail(AGAIN, 3, PUBLIC)]:
+        log.append(INDEX, 1, key, value)
+    catch_up(store, log, (FLOORS, INDEX))
+    with store.snapshot() as snapshot:
+        found = report(snapshot, AGAIN, SETTINGS, NOW)
+        counted = counts(snapshot, NOW)["docs"]
+    assert found is not None
+    assert (found.status, found.deleted, found.failed_version, found.chunks) == ("deleted", True, 3, ())
+    assert (counted.deleted, counted.pending) == (2, 0)
+
+
+def test_an_upsert_that_never_had_a_text_is_pending(store: ManifestStore, log: MemoryLog) -> None:
+    """Nobody deleted it."""
+    for key, value in Writer(1).fail(AGAIN, 3, PUBLIC):
+        log.append(INDEX, 1, key, value)
+    catch_up(store, log, (INDEX,))
+    with store.snapshot() as snapshot:
+        found = report(snapshot, AGAIN, SETTINGS, NOW)
+    assert found is not None
+    assert (found.status, found.deleted) == ("pending", False)
+
+
+@pytest.mark.parametrize(
+    ("ms", "text"),
+    [
+        (None, None),
+        (1_790_000_000_000, "2026-09-21T14:13:20.000Z"),
+        (1_790_000_000_007, "2026-09-21T14:13:20.007Z"),
+        (253_402_300_799_999 + 3_600_000, "9999-12-31T23:59:59.999Z"),
+    ],
+)
+def test_an_end_is_a_time_in_utc(ms: int | None, text: str | None) -> None:
+    """Also one that has no date any more."""
+    assert moment(ms) == text
+
+
+HR_LIST, IT_LIST, BOTH = ("group:hr",), ("group:it",), ("group:hr", "group:it")
+
+
+@pytest.mark.parametrize(
+    ("lists", "acl"),
+    [
+        pytest.param((HR_LIST,), HR_LIST, id="one"),
+        pytest.param(((),), (), id="operator"),
+        pytest.param((HR_LIST, PUBLIC), HR_LIST, id="everybody-is-on-the-other"),
+        pytest.param((PUBLIC, ("*", "user:ann")), PUBLIC, id="everybody-on-both"),
+        pytest.param((BOTH, HR_LIST), HR_LIST, id="the-narrower"),
+        pytest.param((HR_LIST, ()), (), id="operator-among-others"),
+        pytest.param((HR_LIST, IT_LIST), (HR_LIST, IT_LIST), id="really-two"),
+        pytest.param((HR_LIST, PUBLIC, IT_LIST, BOTH), (HR_LIST, IT_LIST), id="two-of-four"),
+    ],
+)
+def test_what_it_takes_to_read(lists: tuple[AllowList, ...], acl: object) -> None:
+    """One list, where that says it; never less than all of them."""
+    assert readers(lists) == acl
+
+
+@given(lists=st.lists(ALLOW_LISTS, min_size=1, max_size=5).map(tuple), caller=CALLERS)
+def test_who_may_read_by_the_one_may_read_by_the_other(lists: tuple[AllowList, ...], caller: Principals) -> None:
+    """Whatever is left out, nobody gains or loses by it."""
+    acl = readers(lists)
+    assert _permits(acl, caller) == all(permits(one, caller) for one in lists)
+
+
+def _permits(acl: AllowList | tuple[AllowList, ...], caller: Principals) -> bool:
+    """As a script reads `acl`: names, or lists of them."""
+    names = tuple(one for one in acl if isinstance(one, str))
+    lists = [one for one in acl if not isinstance(one, str)]
+    return all(permits(one, caller) for one in lists) if lists else permits(names, caller)
 
 
 def test_unknown_documents_are_none(snapshot: ViewSnapshot) -> None:
