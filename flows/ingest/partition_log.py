@@ -199,7 +199,7 @@ def _refuse_other(last: Progress, now: Fingerprints, settings: Settings) -> None
         if before != after:
             msg = (
                 f"generation {settings.generation!r} was made with {what} {before!r}; this process has {after!r}. "
-                "Mixing them would corrupt the index: go back, or rebuild into a new generation (RAG_GENERATION) "
-                "beside the live one"
+                "Mixing them would corrupt the index: go back, or index into a new generation beside the live one, such as "
+                "RAG_GENERATION=g2 (docs/operations.md, A changed model or chunker)"
             )
             raise Misconfigured(msg)
