@@ -66,7 +66,6 @@ class _Client(NamedTuple):
     writable: Callable[[], Awaitable[None]]
 
 
-        self._caller = caller
 class AnswerResponse(Response):
     """Works on the answer while it responds."""
 
@@ -75,6 +74,7 @@ class AnswerResponse(Response):
     ) -> None:
         super().__init__()
         self._serving = serving
+        self._caller = caller
         self._query_id = query_id
         self._work = work
         self._deadline = deadline
