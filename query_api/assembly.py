@@ -7,7 +7,7 @@ document (so no answer mixes versions), the document has not expired, this calle
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Literal, NamedTuple
 
 from query_api.answer import Passage
@@ -41,12 +41,14 @@ class Assembly(NamedTuple):
         passages: to be read: neighbours joined, repetitions folded. chunks: what they were made of, each a passage of its own.
         passed: how many candidates of each arm passed.
         withheld: how many candidates did not pass, by reason.
+        overtaken: documents that this caller may read, of which words found a revision that is no more, and nothing its next.
     """
 
     passages: list[Passage]
     chunks: list[Passage]
     passed: dict[str, int]
     withheld: Counter[str]
+    overtaken: frozenset[DocKey]
 
 
 class _Checks:
@@ -100,10 +102,13 @@ def assemble(
     checks = _Checks(snapshot, reader)
     passed: dict[str, ViewDocument] = {}
     withheld: Counter[str] = Counter()
+    superseded: set[str] = set()
     for row_id, key in keys.items():
         found = checks.row(row_id, key)
         if isinstance(found, str):
             withheld[found] += 1
+            if found == "superseded":
+                superseded.add(row_id)
         else:
             passed[row_id] = found
     by_vector, by_keyword = _of(vector, passed), _of(keyword, passed)
@@ -111,7 +116,33 @@ def assemble(
     chunks = [_passage(candidate, passed[candidate.key]) for candidate in ranked]
     texts = {document.key: document.entry.text for document in passed.values()}
     counts = {"vector": len(by_vector or ()), "keyword": len(by_keyword or ())}
-    return Assembly(readable(chunks, texts.__getitem__, passage_tokens), chunks, counts, withheld)
+    overtaken = _overtaken(keys, by_vector or {}, keyword or {}, passed, superseded, most) if superseded else frozenset()
+    return Assembly(readable(chunks, texts.__getitem__, passage_tokens), chunks, counts, withheld, overtaken)
+
+
+def _overtaken(
+    keys: Mapping[str, DocKey],
+    by_vector: Scores,
+    keyword: Scores,
+    passed: Mapping[str, ViewDocument],
+    superseded: Set[str],
+    most: int | None,
+) -> frozenset[DocKey]:
+    """Documents whose superseded rows stand among the `most` that words found best, with nothing in their place.
+
+    The keyword index takes in a new revision a moment after the view shows it, and meanwhile finds the old one's rows only. A
+    current row that vectors found and words did not is taken for what came in the place of these.
+    """
+    replaced = {keys[row_id] for row_id in by_vector if row_id not in keyword}
+    overtaken, room = set(), len(keyword) if most is None else most
+    for row_id in keyword:
+        if room == 0:
+            break
+        if row_id in passed:
+            room -= 1
+        elif row_id in superseded and keys[row_id] not in replaced:
+            overtaken.add(keys[row_id])
+    return frozenset(overtaken)
 
 
 def _of(scores: Scores | None, passed: Mapping[str, ViewDocument]) -> Scores | None:

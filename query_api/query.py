@@ -55,6 +55,7 @@ class Query:
         passages: what passed every check, best first, neighbours joined. chunks: the single chunks they were made of. passed: how
             many candidates of each arm did.
         as_of_at: when `as_of` was taken, on the deadline's clock.
+        reading: of which reading of the log `as_of` and the evidence are.
         evidence: the passages of the prompt. rests_on: what must stand for the answer to be shown; of a remembered answer, that
             of its own prompt.
         entry_id: of the remembered answer that was used or made.
@@ -70,6 +71,7 @@ class Query:
     mode: Mode | None = None
     as_of: AsOf | None = None
     as_of_at: float = 0.0
+    reading: int | None = None
     generation: str = ""
     vector: Vector | None = None
     route: Route | None = None

@@ -179,10 +179,7 @@ class Retriever:
             collection = self._settings.collection(index)
             return self._vectors.search(collection, vector, search.limit, principals, search.now_ms, timeout_s)
 
-        def matching() -> list[KeywordHit]:
-            return self._keyword().search(search.question, search.limit, search.indexes)
-
-        return await self._both(search, deadline, nearest, matching)
+        return await self._both(search, deadline, nearest, self._matching(search, None))
 
     async def retrieve_within(self, search: Search, rows: Mapping[str, DocKey], deadline: Deadline) -> Retrieved:
         """Ask both arms for the best of exactly these rows, for callers who may read little. Never raises."""
@@ -194,10 +191,18 @@ class Retriever:
             collection = self._settings.collection(index)
             return self._vectors.search_rows(collection, vector, by_index[index], search.limit, timeout_s)
 
-        def matching() -> list[KeywordHit]:
-            return self._keyword().search_within(search.question, search.limit, frozenset(rows.values()))
+        return await self._both(search._replace(indexes=tuple(by_index)), deadline, nearest, self._matching(search, rows))
 
-        return await self._both(search._replace(indexes=tuple(by_index)), deadline, nearest, matching)
+    async def by_words(self, search: Search, rows: Mapping[str, DocKey] | None, deadline: Deadline) -> Arm:
+        """The keyword arm alone, of everything or of exactly these rows, for who has the other one. Never raises."""
+        limit_s = deadline.remaining_s * SHARE_OF_DEADLINE
+        return await self._keyword_arm(self._matching(search, rows), Deadline.after(limit_s, deadline.clock))
+
+    def _matching(self, search: Search, rows: Mapping[str, DocKey] | None) -> Callable[[], list[KeywordHit]]:
+        if rows is None:
+            return lambda: self._keyword().search(search.question, search.limit, search.indexes)
+        keys = frozenset(rows.values())
+        return lambda: self._keyword().search_within(search.question, search.limit, keys)
 
     async def _both(
         self,

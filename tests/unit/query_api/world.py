@@ -88,7 +88,7 @@ class World:
         **query: Any,
     ) -> None:
         embedding = EmbeddingSettings(kind="hashing", dimension=DIMENSION)
-        self.settings = Settings(data_dir=folder, embedding=embedding, query=QuerySettings(keyword_commit_s=0.01, **query))
+        self.settings = Settings(data_dir=folder, embedding=embedding, query=QuerySettings(**{"keyword_commit_s": 0.01, **query}))
         topics = self.settings.kafka.topics
         self.log = MemoryLog({topics.documents: 1, self.settings.index_topic: 1, topics.floors: 1})
         self.vectors = Stores()
