@@ -21,6 +21,7 @@ from connectors.kafka.config import EMBEDDED_FETCH_WAIT_MS, MESSAGE_HEADROOM_BYT
 from connectors.kafka.flow_control import Backlog
 from connectors.kafka.link import KafkaLink
 from connectors.kafka.metadata import Metadata
+from connectors.kafka.tolerant_records import tolerate_header_names
 from query_api.messages import QueryMessage
 from query_api.metrics import QueryMetrics
 from query_api.worker import Outgoing, Pipeline, QueryWorker, Send, Signatures, Taken
@@ -47,6 +48,7 @@ def build_app(
     settings: Settings, link: KafkaLink, pipeline: Pipeline, metrics: QueryMetrics, signatures: Signatures | None = None
 ) -> QueryApp:
     """The application, not yet started; touches no broker. Call it inside the event loop that will run it."""
+    tolerate_header_names()
     # Faust makes its folder, but not that one's parents.
     (settings.data_dir / "faust").mkdir(parents=True, exist_ok=True)
     app = faust.App(settings.kafka.query_group, **_options(settings, link))

@@ -15,9 +15,10 @@ from typing import Any, NamedTuple
 import pytest
 from confluent_kafka import Producer
 
-from connectors.kafka import partitions_of, read_to_end
+from connectors.kafka import partition_for_key, partitions_of, read_to_end
 from schemas.dead_letters import DeadLetter
 from schemas.index import DocKey, SourcePosition
+from tests.raw_producer import send_with_header
 from tests.servers.kafka import KafkaAddress
 from tests.servers.milvus import MilvusAddress
 from tests.stacks import IngestStack, embedded_stack, real_stack, stack_settings
@@ -203,3 +204,21 @@ def test_a_message_that_grows_when_it_is_unpacked_stops_nothing(
         assert (letter.key, letter.raw, letter.is_complete, letter.topic) == (b"grown", None, False, topic)
         assert sources(stack)[letter.source] == (b"grown", grown)
         assert set(stack.log().live(time.time_ns() // 1_000_000)) == {DocKey("docs", "after")}
+
+
+@pytest.mark.timeout(180)
+def test_a_header_whose_name_is_no_text_is_one_dead_letter(stack: IngestStack) -> None:
+    """Kafka takes any bytes for it: the message is refused with its value, its ACL narrows, its neighbours are indexed."""
+    topic = stack.settings.kafka.topics.documents
+    stack.publish_raw([(b"odd", upsert("odd", {"text": "# Old\n\nThe old text.\n"}, event_time=FIRST, acl=["*"]))])
+    odd = upsert("odd", {"text": "# New\n\nThe new text.\n"})
+    partition = partition_for_key(b"odd", stack.settings.kafka.partitions)
+    send_with_header(stack.link.bootstrap, topic, partition, b"odd", odd, b"na\xffme")
+    stack.publish_raw([(b"after", upsert("after", {"text": "# After\n\nStill indexed.\n"}))])
+    stack.ingest()
+    [letter] = dead_letters(stack).values()
+    assert (letter.key, letter.raw, letter.reason, letter.is_complete) == (b"odd", odd, "unreadable_headers", False)
+    log = stack.log()
+    live = log.live(time.time_ns() // 1_000_000)
+    assert set(live) == {DocKey("docs", "odd"), DocKey("docs", "after")}
+    assert tuple(NARROW) in log.states[DocKey("docs", "odd")].allow_lists(())

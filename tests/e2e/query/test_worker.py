@@ -26,6 +26,7 @@ from schemas.dead_letters import DeadLetter
 from schemas.queries import AnswerEvent
 from schemas.settings import Settings
 from tests.e2e.query.worker_process import NamedPipeline, settings_for
+from tests.raw_producer import send_with_header
 from tests.servers.kafka import KafkaAddress
 from tests.waiting import wait_until
 
@@ -182,6 +183,17 @@ def test_garbage_between_queries(broker: Broker) -> None:
     (letter,) = broker.letters
     assert (letter.raw, letter.reason, letter.source, letter.key) == (b"\x00\xffnot json", "not_json", (0, 1), b"lost")
     assert broker.answers["lost"][0].outcome == "rejected"
+
+
+def test_a_header_whose_name_is_no_text_stops_nobody(broker: Broker) -> None:
+    """Kafka takes any bytes for it, and clients in other languages send them."""
+    topic, query = f"{broker.prefix}.queries", json.dumps({"query_id": "odd", "question": "why?"}).encode()
+    broker.ask("before", partition=0)
+    send_with_header(broker.bootstrap, topic, 0, b"odd", query, b"na\xffme")
+    broker.ask("after", partition=0)
+    with ThreadedWorker(broker, NamedPipeline("one")):
+        wait_until(broker.has_answers({"before", "odd", "after"}), within_s=30, what="all answers")
+        wait_until(lambda: broker.committed().get(0) == 3, within_s=20, what="all of them to be acknowledged")
 
 
 def test_stopping_finishes_what_is_in_flight(broker: Broker) -> None:
