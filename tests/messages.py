@@ -11,8 +11,8 @@ from schemas.acl import allow_list
 from schemas.dead_letters import MAX_DETAIL_LENGTH, DeadLetter
 from schemas.documents import MAX_TTL_SECONDS, ContentReference, DocumentChange, InlineBytes, InlineText
 from schemas.feedback import Feedback
-from schemas.floors import AccessFloor, DeleteFloor, Floor
-from schemas.index import ChunkSpan, IndexEntry, OutcomeRun, Owner, Progress, Registers, SeenRecord, SourcePosition
+from schemas.floors import AccessFloor, DeleteFloor, Floor, FloorKey, LaneName
+from schemas.index import ChunkSpan, DocKey, IndexEntry, OutcomeRun, Owner, Progress, Registers, SeenRecord, SourcePosition
 from schemas.join import DocumentState, effect_of, fold
 from schemas.queries import AnswerEvent, AsOf, Citation, PartitionLag, QueryRequest
 from schemas.wire import MAX_VERSION
@@ -180,6 +180,12 @@ floors = st.builds(
     Floor,
     st.none() | st.builds(DeleteFloor, versions, positions),
     st.none() | st.builds(AccessFloor, versions, acls, positions),
+)
+generations = st.from_regex(r"[a-z0-9]{1,6}(-[a-z0-9]{1,4}){0,2}", fullmatch=True)
+floor_keys = st.builds(
+    FloorKey,
+    st.builds(DocKey, indexes, doc_ids),
+    st.none() | st.builds(LaneName, generations, st.integers(0, 10**6)),
 )
 seen_records = st.builds(SeenRecord, states, positions, st.none() | positions)
 dead_letters = st.builds(

@@ -1,7 +1,7 @@
 """Which events raise a floor, and when a floor may go. Pure.
 
 A floor only narrows (manifest ∩ floor), so raising one too many costs a record and never an answer that is too open. It is
-cleared by the express lane alone, once the partition's progress has passed every position that it came from.
+cleared by the lane that raised it, once that lane's own progress has passed every position that it came from.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from flows.ingest.events import Event, Rejection
 from schemas.acl import AllowList
-from schemas.floors import NO_FLOOR, AccessFloor, DeleteFloor, Floor, join_floors
+from schemas.floors import NO_FLOOR, AccessFloor, DeleteFloor, Floor, FloorKey, join_floors
 from schemas.index import DocKey, SourcePosition
 from schemas.join import DocumentState
 
@@ -69,19 +69,23 @@ def narrows(item: Event | Rejection, known: DocumentState | None, sightings: Sig
 
 
 class Place(NamedTuple):
-    """A floor's one record: a document, and the partition of `rag.floors` that it stands in.
+    """A floor's one record: its key, and the partition of `rag.floors` that it stands in.
 
-    A partition of `rag.documents` has its floors in the partition of the same number, so that the processes that share the work
-    never write one another's: what one of them clears must not be what another has raised over the same document (a doc_id lies
-    in two partitions after partitions were added, or with a producer that has another partitioner).
+    The key names its writer, so that no lane clears what another has raised over the same document: one of another generation,
+    or of another process (a doc_id lies in two partitions after partitions were added, or with a producer that has another
+    partitioner).
     """
 
-    key: DocKey
+    key: FloorKey
     partition: int
 
 
 class FloorBook:
-    """The floors that stand in the topic, as their one writer knows them."""
+    """What stands in the topic of the floors that this process's lanes have raised, and of those whose key names no lane.
+
+    The former have no other writer. The latter are only ever cleared: each generation does it when it has passed them, and by
+    then the others have raised floors of their own for what they have yet to come to.
+    """
 
     def __init__(self) -> None:
         self._floors: dict[Place, Floor] = {}

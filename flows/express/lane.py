@@ -1,39 +1,44 @@
 """Reads `rag.documents` ahead of the write path, embeds nothing, and raises floors for whatever narrows.
 
-It runs beside the lanes of an ingest process and reads the partitions that the process has opened, from their
-positions on: what lies
-before is in manifests already. Its own progress is not kept: after a restart it starts at the lanes' positions again.
+It runs beside the lanes of an ingest process and reads the partitions that the process has opened, from their published positions
+on: what lies before is in manifests already. Its own progress is not kept: it starts at the lanes' positions again, after a
+restart of the process as after a failure of its own.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from typing import Final
 
 import structlog
 
-from connectors.kafka import KafkaLink, OutRecord, Producer, Record, TopicFollower, partitions_of, read_to_end
-from flows.express.floors import FloorBook, Place, Sightings, narrows
+from connectors.kafka import KafkaLink, Producer, Record, TopicFollower
+from flows.express.floor_log import SEND_TIMEOUT_S, FloorLog, Raised
+from flows.express.floors import Sightings, narrows
 from flows.ingest.events import Event, Rejection, decode
-from flows.ingest.metrics import EXPRESS_FLOORS
-from schemas.errors import Retryable
-from schemas.floors import Floor
+from flows.ingest.metrics import EXPRESS_FLOORS, EXPRESS_UP
+from schemas.errors import RagError
 from schemas.index import DocKey
 from schemas.join import DocumentState
 from schemas.settings import Settings
 
 POLL_S: Final = 0.2
 CLEAR_EVERY_S: Final = 2.0
-FLUSH_TIMEOUT_S: Final = 10.0
+FIRST_PAUSE_S: Final = 0.5
+MAX_PAUSE_S: Final = 30.0
+STEADY_AFTER_S: Final = 60.0
+"""Who has run for so long begins with the first pause again."""
 CONSUMER: Final = "express"
 
 log = structlog.get_logger(__name__)
 
 
 class ExpressLane:
-    """A thread.
+    """A thread. What it fails of it says, and starts again after a pause that grows: without it, revocations take as long as the
+    write path's lag.
 
     Args:
         positions: the lanes' published positions by partition, as they stand now.
@@ -52,118 +57,109 @@ class ExpressLane:
         self._link = link
         self._positions = positions
         self._state_of = state_of
-        self._book = FloorBook()
-        self._floor_partitions = 1
-        self._sightings = Sightings()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="express", daemon=True)
-        self.error: BaseException | None = None
+        self._problem: str | None = "the express lane has not started"
+        self._has_failed = False
+
+    @property
+    def problem(self) -> str | None:
+        """Why revocations and deletes don't go ahead of the write path right now; None while they do."""
+        return self._problem
 
     def start(self) -> None:
-        """Begin to read. Call once the lanes are open."""
+        """Begin to read whatever lanes are open, and those that open later."""
         self._thread.start()
 
     def stop(self) -> None:
         """End the thread; never raises."""
         self._stop.set()
         if self._thread.is_alive():
-            self._thread.join(timeout=FLUSH_TIMEOUT_S + 5)
+            self._thread.join(timeout=SEND_TIMEOUT_S + 5)
+
+    # -- life
 
     def _run(self) -> None:
-        try:
-            self._follow()
-        except BaseException as exc:
-            self.error = exc
-            log.exception("express lane ended: revocations take as long as the write path's lag now")
-
-    def _follow(self) -> None:
-        producer = Producer(self._link)
+        pause = FIRST_PAUSE_S
         try:
             while not self._stop.is_set():
-                partitions = frozenset(self._positions())
-                if partitions:
-                    self._follow_partitions(partitions, producer)
-                else:
-                    self._stop.wait(POLL_S)
+                began = time.monotonic()
+                try:
+                    self._live()
+                except Exception as exc:
+                    if time.monotonic() - began >= STEADY_AFTER_S:
+                        pause = FIRST_PAUSE_S
+                    self._failed(exc, pause)
+                    self._stop.wait(pause)
+                    pause = min(2 * pause, MAX_PAUSE_S)
         finally:
-            producer.close()
+            self._say_held_up("the express lane has ended")
 
-    def _follow_partitions(self, partitions: frozenset[int], producer: Producer) -> None:
-        """Until the process opens another lane: then it starts over with all of them."""
-        positions = dict(self._positions())
-        self._restore(positions)
-        follower = TopicFollower(self._link, self._settings.kafka.topics.documents, positions)
+    def _live(self) -> None:
+        # Nothing of an earlier life is used: its book may hold floors that never reached the log.
+        with closing(Producer(self._link)) as producer:
+            while not self._stop.is_set():
+                positions = dict(self._positions())
+                if positions:
+                    self._follow(positions, producer)
+                else:
+                    self._say_well()
+                    self._stop.wait(POLL_S)
+
+    def _follow(self, positions: dict[int, int], producer: Producer) -> None:
+        """Until the process opens or closes a lane: then it starts over with those that are open."""
+        floors = FloorLog(self._settings, self._link, producer, positions, stop=self._stop, wait=self._say_held_up)
+        floors.restore()
+        sightings = Sightings()
         next_clear = time.monotonic() + CLEAR_EVERY_S
-        try:
-            while not self._stop.is_set() and partitions == frozenset(self._positions()):
-                self._raise_floors(follower.poll(POLL_S), producer)
+        with closing(TopicFollower(self._link, self._settings.kafka.topics.documents, positions)) as follower:
+            while not self._stop.is_set() and positions.keys() == self._positions().keys():
+                raised = floors.raise_floors(self._narrowing(follower.poll(POLL_S), sightings))
+                EXPRESS_FLOORS.inc(raised)
                 self._report(follower)
                 if time.monotonic() >= next_clear:
                     next_clear = time.monotonic() + CLEAR_EVERY_S
-                    self._clear(producer)
-        finally:
-            follower.close()
+                    floors.clear(self._positions())
+                self._say_well()
 
-    def _restore(self, positions: Mapping[int, int]) -> None:
-        """Floors of an earlier life, of this process's partitions."""
-        topic = self._settings.kafka.topics.floors
-        found = partitions_of(self._link, topic)
-        self._floor_partitions = len(found)
-        for partition in found:
-            for record in read_to_end(self._link, topic, partition):
-                floor = Floor.from_bytes(record.value) if record.value is not None else None
-                sources = [r.source.partition for r in (floor.delete, floor.access) if r] if floor else []
-                if floor is None or any(source in positions for source in sources):
-                    self._book.restore(Place(DocKey.parse((record.key or b"").decode()), partition), floor)
+    # -- reading ahead
 
-    def _raise_floors(self, records: list[Record], producer: Producer) -> None:
+    def _narrowing(self, records: list[Record], sightings: Sightings) -> Iterator[Raised]:
+        """Floors of what the write path has yet to publish."""
         now_ms = time.time_ns() // 1_000_000
-        raised = 0
+        published = self._positions()
         for record in records:
             item = decode(record, self._settings.indexes, now_ms)
-            found = narrows(item, self._known(item), self._sightings)
-            if not self._is_ahead(record):
-                continue
-            if found is None:
-                continue
-            place = Place(found[0], record.partition % self._floor_partitions)
-            floor = self._book.raise_floor(place, found[1])
-            if floor is not None:
-                self._send(producer, place, floor)
-                raised += 1
-        if raised:
-            EXPRESS_FLOORS.inc(raised)
-            self._flush(producer)
+            found = narrows(item, self._known(item), sightings)
+            if found is not None and published.get(record.partition, 0) <= record.offset:
+                yield Raised(record.partition, *found)
 
     def _known(self, item: Event | Rejection) -> DocumentState | None:
         return self._state_of(item.record.partition, item.key) if item.key is not None else None
-
-    def _is_ahead(self, record: Record) -> bool:
-        return self._positions().get(record.partition, 0) <= record.offset
-
-    def _clear(self, producer: Producer) -> None:
-        done = self._book.passed(self._positions())
-        for place in done:
-            self._send(producer, place, None)
-        if done:
-            self._flush(producer)
-
-    def _send(self, producer: Producer, place: Place, floor: Floor | None) -> None:
-        value = floor.to_bytes() if floor is not None else None
-        producer.send(OutRecord(self._settings.kafka.topics.floors, str(place.key).encode(), value, partition=place.partition))
-
-    def _flush(self, producer: Producer) -> None:
-        """Wait for acknowledgements; while Kafka is away the producer keeps what it was given."""
-        while not self._stop.is_set():
-            try:
-                producer.flush(FLUSH_TIMEOUT_S)
-            except Retryable as exc:
-                log.warning("waiting", server="Kafka", error=str(exc))
-            else:
-                return
 
     def _report(self, follower: TopicFollower) -> None:
         if self._link.backlog is not None:
             for partition, position in follower.positions().items():
                 if isinstance(position, int):
                     self._link.backlog.progressed(follower.topic, CONSUMER, partition, position)
+
+    # -- saying how it is
+
+    def _failed(self, exc: Exception, pause_s: float) -> None:
+        self._has_failed = True
+        self._say_held_up(f"the express lane starts again in {pause_s:g} s: {exc}")
+        if isinstance(exc, RagError):
+            log.warning("express lane starts again", in_s=pause_s, error=str(exc))
+        else:
+            log.exception("express lane starts again", in_s=pause_s)
+
+    def _say_held_up(self, problem: str) -> None:
+        self._problem = problem
+        EXPRESS_UP.set(0)
+
+    def _say_well(self) -> None:
+        self._problem = None
+        EXPRESS_UP.set(1)
+        if self._has_failed:
+            self._has_failed = False
+            log.info("express lane runs again")

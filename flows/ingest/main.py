@@ -1,7 +1,7 @@
 """For Bytewax's own runner: `python -m bytewax.run flows.ingest.main:flow`, with `-w`, or `-i` and `-a`, as Bytewax has them.
 
-Settings come from RAG_*. `ragstream ingest` runs the same dataflow with exit codes, health and metrics endpoints and
-the express lane.
+Settings come from RAG_*. The express lane runs beside the flow, in each process of a cluster for its own partitions. What
+`ragstream ingest` has besides are exit codes, and the endpoints for health and metrics.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from connectors.kafka import KafkaLink
 from connectors.milvus import create_vector_store
 from connectors.observability import configure_logging
 from connectors.parsing import FileParser
+from flows.express import ExpressLane
 from flows.ingest.flow import ingest_flow
 from flows.ingest.runtime import IngestRuntime, Parts
 from schemas.errors import Misconfigured
@@ -38,8 +39,11 @@ def flow() -> Dataflow:
         FileParser(settings.parsing),
     )
     runtime = IngestRuntime(settings, parts)
+    express = ExpressLane(settings, parts.link, positions=runtime.positions, state_of=runtime.state_of)
     atexit.register(runtime.close)
+    atexit.register(express.stop)  # the last one registered is the first to end
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: runtime.stop())
     runtime.start()
+    express.start()
     return ingest_flow(runtime)

@@ -21,3 +21,4 @@ LATENCY = Histogram(
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600),
 )
 EXPRESS_FLOORS = Counter("rag_express_floors_total", "Floors raised ahead of the write path.")
+EXPRESS_UP = Gauge("rag_ingest_express_lane_up", "1 while revocations go ahead of the write path, 0 while they wait for it.")

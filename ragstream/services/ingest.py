@@ -128,4 +128,4 @@ class IngestService:
         return f"waiting for {self.runtime.waiting_for}" if self.runtime.waiting_for else None
 
     def _check_express(self) -> str | None:
-        return f"express lane ended: {self._express.error}" if self._express.error is not None else None
+        return self._express.problem

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from schemas.dead_letters import DeadLetter
 from schemas.documents import DocumentChange
-from schemas.floors import Floor, join_floors
+from schemas.floors import Floor, FloorKey, join_floors
 from schemas.index import DocKey, LogKey, SeenRecord, SourcePosition, state_from_wire, state_to_wire
 from schemas.join import DocumentState
 from schemas.tokens import WriteToken
@@ -45,6 +45,12 @@ def test_floor(floor: Floor) -> None:
     back = Floor.from_bytes(floor.to_bytes())
     assert back == floor
     assert join_floors(back, floor) == floor
+
+
+@given(messages.floor_keys)
+def test_floor_key(key: FloorKey) -> None:
+    """Whatever a document is called: with the lane that wrote it, or without, as older releases wrote them."""
+    assert FloorKey.from_bytes(key.to_bytes()) == key
 
 
 @given(messages.seen_records)
