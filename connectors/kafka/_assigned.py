@@ -12,10 +12,10 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 
 from connectors.kafka.config import consumer_config
 from connectors.kafka.errors import (
-    AUTHENTICATION_CODES,
     LOST_POSITION_CODES,
     error_of,
     is_passing,
+    is_refusal,
     translate,
 )
 from connectors.kafka.link import KafkaLink
@@ -142,7 +142,7 @@ class AssignedConsumer:
             # The client looks for the coordinator of the group that it had to be given a name for. Nothing here asks it.
             return
         # A login that worked before and is refused now is a broker that is starting, as far as anyone can tell.
-        is_refused_again = error.code() in AUTHENTICATION_CODES and self._has_answered
+        is_refused_again = is_refusal(error) and self._has_answered
         if is_passing(error) or is_refused_again:
             self._outage.waiting(error.str())
         elif self._failure is None:
@@ -171,7 +171,8 @@ def _require_held(topic: str, partition: int, position: int, low: int, high: int
     if low > position:
         msg = (
             f"{place}: offset {position} is to be read next, but the log starts at {low}: up to {low - position} messages are "
-            f"gone. `ragstream doctor` names the retention setting; rebuild from what remains, or restore the topic"
+            f"gone. `ragstream doctor` names the retention setting to mend. Restore the topic, or index what remains into a new "
+            f"generation, such as RAG_GENERATION=g2 (docs/operations.md, When messages are gone)"
         )
         raise DataLoss(msg)
     if position > high:

@@ -114,6 +114,8 @@ def faust_config(kafka: KafkaSettings, bootstrap: str, *, embedded: bool = False
 def _tls(kafka: KafkaSettings) -> Config:
     if not _uses_tls(kafka):
         return {}
+    # librdkafka says of a file that it can't use neither its path nor our setting's name.
+    _ssl_context(kafka)
     return _present(
         {
             "ssl.ca.location": kafka.ssl_ca_location,
@@ -160,13 +162,21 @@ def _faust_credentials(kafka: KafkaSettings) -> object | None:
 def _ssl_context(kafka: KafkaSettings) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=kafka.ssl_ca_location)
-        if kafka.ssl_certificate_location:
-            context.load_cert_chain(kafka.ssl_certificate_location, kafka.ssl_key_location, _revealed(kafka.ssl_key_password))
     except OSError as exc:
-        files = [kafka.ssl_ca_location, kafka.ssl_certificate_location, kafka.ssl_key_location]
-        named = ", ".join(str(file) for file in files if file)
-        msg = f"RAG_KAFKA__SSL_*_LOCATION ({named}): {exc}"
+        msg = f"RAG_KAFKA__SSL_CA_LOCATION={kafka.ssl_ca_location}: {exc}; a PEM file with certificates is needed"
         raise Misconfigured(msg) from exc
+    if kafka.ssl_certificate_location:
+        # Never None: OpenSSL would ask for the password of a locked key on the terminal.
+        password = _revealed(kafka.ssl_key_password) or ""
+        try:
+            context.load_cert_chain(kafka.ssl_certificate_location, kafka.ssl_key_location, password)
+        except OSError as exc:
+            msg = (
+                f"RAG_KAFKA__SSL_CERTIFICATE_LOCATION={kafka.ssl_certificate_location}, "
+                f"RAG_KAFKA__SSL_KEY_LOCATION={kafka.ssl_key_location}: {exc}; PEM files that belong together are needed, and "
+                "RAG_KAFKA__SSL_KEY_PASSWORD where the key is locked"
+            )
+            raise Misconfigured(msg) from exc
     return context
 
 

@@ -7,6 +7,7 @@ Retryable
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Final
 
@@ -50,7 +51,12 @@ LOST_POSITION_CODES: Final = frozenset(
     {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._LOG_TRUNCATION, KafkaError._NO_OFFSET}
 )
 
-AUTHENTICATION_CODES: Final = frozenset({KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED, KafkaError._SSL})
+_LOGIN_CODES: Final = frozenset({KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED})
+
+_TLS_ALERT: Final = re.compile(r"SSL alert number (\d+)")
+_CERTIFICATE_ALERTS: Final = frozenset({42, 43, 44, 45, 46, 48, 49, 116})
+"""What a broker says of a client's certificate (RFC 8446, 6.2): bad, unsupported, revoked, expired, unknown, of an unknown
+authority, denied, required."""
 
 _PASSING_CODES: Final = frozenset(
     {
@@ -129,14 +135,27 @@ def error_of(exc: KafkaException) -> KafkaError:
     return error if isinstance(error, KafkaError) else KafkaError(KafkaError._FAIL, str(error))
 
 
+def is_refusal(error: KafkaError) -> bool:
+    """Whether one side doesn't take the other for who it should be: a password, a certificate. Settings mend it."""
+    return error.code() in _LOGIN_CODES or error.code() == KafkaError._SSL or _is_about_our_certificate(error)
+
+
+def _is_about_our_certificate(error: KafkaError) -> bool:
+    """With TLS 1.3 the broker says so after the client's handshake: the client takes it for a connection that broke."""
+    alert = _TLS_ALERT.search(error.str())
+    return alert is not None and int(alert[1]) in _CERTIFICATE_ALERTS
+
+
 def is_passing(error: KafkaError) -> bool:
     """Whether waiting can mend it: a broker is away, starting, electing or slow."""
-    return not error.fatal() and (error.retriable() or error.code() in _PASSING_CODES)
+    return not error.fatal() and not is_refusal(error) and (error.retriable() or error.code() in _PASSING_CODES)
 
 
 def translate(error: KafkaError, doing: str) -> RagError:
     """The exception to raise for `error`; `doing` says what was tried, with names and values."""
     said = error.str()
+    if is_refusal(error):
+        return Misconfigured(f"{doing}: {_refused(error, said)}")
     for codes, meaning in _MEANINGS:
         if error.code() in codes:
             return meaning(doing, said)
@@ -154,8 +173,16 @@ def _no_topic(doing: str, said: str) -> RagError:
     return Misconfigured(f"{doing}: no such topic or partition ({said}); `ragstream topics create` makes them")
 
 
-def _login_refused(doing: str, said: str) -> RagError:
-    return Misconfigured(f"{doing}: Kafka refuses the login ({said}); check RAG_KAFKA__SASL_* and RAG_KAFKA__SSL_*")
+def _refused(error: KafkaError, said: str) -> str:
+    if error.code() in _LOGIN_CODES:
+        return f"Kafka refuses the login ({said}); check RAG_KAFKA__SASL_*"
+    if _is_about_our_certificate(error):
+        remedy = "RAG_KAFKA__SSL_CERTIFICATE_LOCATION and __SSL_KEY_LOCATION must name one that Kafka trusts"
+        return f"Kafka asks for a certificate of this client, or refuses the one it has ({said}); {remedy}"
+    if "certificate verify failed" in said:
+        remedy = "RAG_KAFKA__SSL_CA_LOCATION must name who signed it, RAG_KAFKA__BOOTSTRAP_SERVERS the host that it is for"
+        return f"Kafka's certificate can't be verified ({said}); {remedy}"
+    return f"no TLS connection to Kafka ({said}); check RAG_KAFKA__SECURITY_PROTOCOL and RAG_KAFKA__SSL_*"
 
 
 def _not_permitted(doing: str, said: str) -> RagError:
@@ -167,7 +194,6 @@ _MEANINGS: Final[tuple[tuple[frozenset[int], Callable[[str, str], RagError]], ..
     (_TOO_LARGE_CODES, _too_large),
     (_REJECTED_CODES, lambda doing, said: Rejected("record_refused", f"{doing}: the broker refuses it ({said})")),
     (_MISSING_TOPIC_CODES, _no_topic),
-    (AUTHENTICATION_CODES, _login_refused),
     (_FORBIDDEN_CODES, _not_permitted),
     (LOST_POSITION_CODES, lambda doing, said: DataLoss(f"{doing}: the log does not hold this position ({said})")),
 )

@@ -17,12 +17,12 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from connectors.kafka._sending import Sending
 from connectors.kafka.config import transactional_config
 from connectors.kafka.errors import (
-    AUTHENTICATION_CODES,
     FENCED_CODES,
     Backpressure,
     ProducerFenced,
     error_of,
     is_passing,
+    is_refusal,
     translate,
 )
 from connectors.kafka.link import KafkaLink
@@ -221,7 +221,7 @@ class TransactionalWriter:
             self._stop_if_told(cause, "the last batch was not committed")
 
     def _on_error(self, error: KafkaError) -> None:
-        if error.code() in AUTHENTICATION_CODES:
+        if is_refusal(error):
             self._refused = error
         self._outage.waiting(error.str())
 

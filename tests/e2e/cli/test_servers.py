@@ -1,4 +1,4 @@
-"""The same commands on real servers: topics, ingest with two workers, a query worker; plain, behind SASL, in every codec."""
+"""The same commands on real servers: topics, ingest with two workers, a query worker; over SASL, over TLS, in every codec."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from connectors.milvus import create_vector_store
 from schemas.queries import AnswerEvent
 from schemas.settings import KafkaSettings, Settings, TopicSettings
 from tests.e2e.cli.commands import Shell, new_shell, running, write_docs
+from tests.servers.certificates import Authority
 from tests.servers.kafka import KafkaAddress
 from tests.servers.milvus import MilvusAddress
 from tests.waiting import wait_until
@@ -87,6 +88,33 @@ def test_both_kafka_clients_log_in_through_sasl(shell: Shell, kafka_server: Kafk
         assert "nine" in secured.run("ask", "When does the vault open?", "--timeout", ASK_TIMEOUT_S).out
     refused = secured.having(KAFKA__SASL_PASSWORD="wrong").run("ingest", "--until-caught-up", expect=78)
     assert "RAG_KAFKA__SASL" in refused.err
+
+
+def test_both_kafka_clients_prove_who_they_are_by_certificate(shell: Shell, kafka_server: KafkaAddress, tmp_path: Path) -> None:
+    """Mutual TLS, librdkafka's and Faust's; without a certificate, and with the wrong authority, the setting is said."""
+    tls = kafka_server.tls
+    if tls is None:
+        pytest.skip("the given Kafka's TLS listener is not known: leave RAG_TEST_KAFKA unset")
+    unknown = shell.having(
+        KAFKA__BOOTSTRAP_SERVERS=tls.mutual_bootstrap_servers,
+        KAFKA__SECURITY_PROTOCOL="SSL",
+        KAFKA__SSL_CA_LOCATION=str(tls.authority),
+    )
+    known = unknown.having(
+        KAFKA__SSL_CERTIFICATE_LOCATION=str(tls.client.certificate),
+        KAFKA__SSL_KEY_LOCATION=str(tls.client.key),
+        KAFKA__SSL_KEY_PASSWORD=tls.key_password,
+    )
+    known.run("topics", "create")
+    write_docs(shell.cwd / "docs", vault="# Vault\n\nThe vault opens at nine in the morning.\n")
+    known.run("publish", "docs", "--acl", "*")
+    known.run("ingest", "--until-caught-up")
+    with running(known, tmp_path / "serve.log", "serve"):
+        assert "nine" in known.run("ask", "When does the vault open?", "--timeout", ASK_TIMEOUT_S).out
+    assert "RAG_KAFKA__SSL_CERTIFICATE_LOCATION" in unknown.run("ingest", "--until-caught-up", expect=78).err
+    stranger = Authority(tmp_path, "stranger")
+    unsure = known.having(KAFKA__SSL_CA_LOCATION=str(stranger.certificate))
+    assert "RAG_KAFKA__SSL_CA_LOCATION" in unsure.run("serve", expect=78).err
 
 
 def test_documents_and_questions_in_every_codec(

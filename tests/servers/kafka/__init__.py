@@ -1,6 +1,6 @@
-"""Apache Kafka (KRaft, one node) as a process of the tests: plain and SASL listeners, jars fetched through Maven."""
+"""Apache Kafka (KRaft, one node) as a process of the tests: plain, SASL and TLS listeners, jars fetched through Maven."""
 
 from tests.servers.kafka._jars import KAFKA_VERSION, kafka_jars
-from tests.servers.kafka._server import KafkaAddress, KafkaServer, SaslAddress
+from tests.servers.kafka._server import KafkaAddress, KafkaServer, SaslAddress, TlsAddress
 
-__all__ = ["KAFKA_VERSION", "KafkaAddress", "KafkaServer", "SaslAddress", "kafka_jars"]
+__all__ = ["KAFKA_VERSION", "KafkaAddress", "KafkaServer", "SaslAddress", "TlsAddress", "kafka_jars"]

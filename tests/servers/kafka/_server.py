@@ -7,12 +7,14 @@ from pathlib import Path
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from tests.servers.certificates import Authority, Certificate
 from tests.servers.kafka._jars import kafka_jars
 from tests.servers.ports import free_ports
 from tests.servers.process import ServerFailedError, ServerProcess
 
 SASL_USER = "ragstream"
 SASL_PASSWORD = "tests-only"  # of a broker on 127.0.0.1 that lives for one test run
+KEY_PASSWORD = "tests-only"  # locks the client's key, which lives as long
 FORMAT_TIMEOUT_S = 60.0
 
 # Any fixed base64 uuid: every broker starts from an empty directory, none ever meets another.
@@ -23,9 +25,9 @@ node.id=1
 process.roles=broker,controller
 controller.quorum.voters=1@127.0.0.1:{controller_port}
 controller.listener.names=CONTROLLER
-listeners=PLAINTEXT://127.0.0.1:{port},SASL_PLAINTEXT://127.0.0.1:{sasl_port},CONTROLLER://127.0.0.1:{controller_port}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port},SASL_PLAINTEXT://127.0.0.1:{sasl_port}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT
+listeners={listeners},CONTROLLER://127.0.0.1:{controller_port}
+advertised.listeners={listeners}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,TLS:SSL,MUTUAL_TLS:SSL,CONTROLLER:PLAINTEXT
 inter.broker.listener.name=PLAINTEXT
 log.dirs={data}
 
@@ -34,6 +36,12 @@ listener.name.sasl_plaintext.plain.sasl.jaas.config=org.apache.kafka.common.secu
 user_{user}="{password}";
 listener.name.sasl_plaintext.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule \
 required;
+
+ssl.keystore.type=PEM
+ssl.keystore.location={server_certificate}
+ssl.truststore.type=PEM
+ssl.truststore.location={authority}
+listener.name.mutual_tls.ssl.client.auth=required
 
 # As in production: a mistyped topic is an error, not a new topic.
 auto.create.topics.enable=false
@@ -71,11 +79,26 @@ class SaslAddress:
 
 
 @dataclass(frozen=True, slots=True)
+class TlsAddress:
+    """A listener that speaks TLS, one that also asks for the client's certificate, and the PEM files that open both.
+
+    The server's certificate is for 127.0.0.1 alone: under another name the broker is an impostor.
+    """
+
+    bootstrap_servers: str
+    mutual_bootstrap_servers: str
+    authority: Path
+    client: Certificate
+    key_password: str
+
+
+@dataclass(frozen=True, slots=True)
 class KafkaAddress:
-    """Where a broker answers; `sasl` is None for one that was given by settings."""
+    """Where a broker answers; `sasl` and `tls` are None for one that was given by settings."""
 
     bootstrap_servers: str
     sasl: SaslAddress | None = None
+    tls: TlsAddress | None = None
 
 
 class KafkaServer(ServerProcess):
@@ -91,13 +114,23 @@ class KafkaServer(ServerProcess):
         self._extra_properties = extra_properties
         self._config = home / "server.properties"
         self._data = home / "data"
-        self.port, self._sasl_port, self._controller_port = free_ports(3)
+        self.port, self._sasl_port, self._tls_port, self._mutual_tls_port, self._controller_port = free_ports(5)
+        self._authority = Authority(home / "certificates", "authority")
+        self._certificate = self._authority.issue("broker", "127.0.0.1")
+        self._client_certificate = self._authority.issue("client", password=KEY_PASSWORD)
 
     @property
     def address(self) -> KafkaAddress:
         """What clients need to connect."""
         sasl = SaslAddress(f"127.0.0.1:{self._sasl_port}", SASL_USER, SASL_PASSWORD)
-        return KafkaAddress(self.bootstrap_servers, sasl)
+        tls = TlsAddress(
+            f"127.0.0.1:{self._tls_port}",
+            f"127.0.0.1:{self._mutual_tls_port}",
+            self._authority.certificate,
+            self._client_certificate,
+            KEY_PASSWORD,
+        )
+        return KafkaAddress(self.bootstrap_servers, sasl, tls)
 
     @property
     def bootstrap_servers(self) -> str:
@@ -106,11 +139,18 @@ class KafkaServer(ServerProcess):
 
     def prepare(self) -> None:
         """Write the configuration; format the data directory the first time."""
+        listeners = {
+            "PLAINTEXT": self.port,
+            "SASL_PLAINTEXT": self._sasl_port,
+            "TLS": self._tls_port,
+            "MUTUAL_TLS": self._mutual_tls_port,
+        }
         own = _PROPERTIES.format(
-            port=self.port,
-            sasl_port=self._sasl_port,
+            listeners=",".join(f"{name}://127.0.0.1:{port}" for name, port in listeners.items()),
             controller_port=self._controller_port,
             data=self._data,
+            server_certificate=self._certificate.both,
+            authority=self._authority.certificate,
             user=SASL_USER,
             password=SASL_PASSWORD,
         )

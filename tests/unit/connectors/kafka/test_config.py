@@ -1,16 +1,20 @@
 """Security and safety settings reach both Kafka clients."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, Producer
+from pydantic import SecretStr
 
 from connectors.kafka import config
 from connectors.kafka.link import KafkaLink
 from schemas.errors import Misconfigured
 from schemas.settings import KafkaSettings
+from tests.servers.certificates import Authority
 
+Client = Callable[[KafkaSettings, str], object]
 BOOTSTRAP = "kafka-1:9092,kafka-2:9092"
 
 SASL: dict[str, Any] = {
@@ -81,12 +85,22 @@ def test_oauth_reaches_librdkafka() -> None:
 
 
 def test_tls_files_reach_librdkafka(tmp_path: Path) -> None:
-    """Authority, certificate and key."""
-    kafka = KafkaSettings(security_protocol="SSL", ssl_ca_location=tmp_path / "ca", ssl_key_location=tmp_path / "key")
-    found = config.librdkafka_config(kafka, BOOTSTRAP)
-    assert found["ssl.ca.location"] == str(tmp_path / "ca")
-    assert found["ssl.key.location"] == str(tmp_path / "key")
-    assert "ssl.certificate.location" not in found
+    """Authority, certificate and key, and the password of that; the client itself takes them."""
+    authority = Authority(tmp_path, "authority")
+    client = authority.issue("client", password="secret")
+    settings = {
+        "security_protocol": "SSL",
+        "ssl_ca_location": authority.certificate,
+        "ssl_certificate_location": client.certificate,
+        "ssl_key_location": client.key,
+        "ssl_key_password": "secret",
+    }
+    found = config.librdkafka_config(KafkaSettings(**settings), BOOTSTRAP)
+    assert found["ssl.ca.location"] == str(authority.certificate)
+    assert found["ssl.certificate.location"] == str(client.certificate)
+    assert found["ssl.key.location"] == str(client.key)
+    assert found["ssl.key.password"] == "secret"
+    Producer(config.producer_config(link(**settings)))
 
 
 @pytest.mark.parametrize("missing", ["sasl_mechanism", "sasl_username", "sasl_password"])
@@ -135,8 +149,24 @@ def test_oauth_reaches_faust() -> None:
     assert credentials.mechanism.value == "OAUTHBEARER"
 
 
-def test_a_missing_certificate_authority_is_named(tmp_path: Path) -> None:
-    """Not a bare FileNotFoundError."""
+@pytest.mark.parametrize("client", [config.librdkafka_config, config.faust_config], ids=["librdkafka", "faust"])
+def test_a_missing_certificate_authority_is_named(tmp_path: Path, client: Client) -> None:
+    """Not a bare FileNotFoundError, nor the client's own words, which name no file."""
     settings = KafkaSettings(security_protocol="SSL", ssl_ca_location=tmp_path / "nowhere.pem")
-    with pytest.raises(Misconfigured, match=r"nowhere\.pem"):
-        config.faust_config(settings, BOOTSTRAP)
+    with pytest.raises(Misconfigured, match=r"RAG_KAFKA__SSL_CA_LOCATION=.*nowhere\.pem"):
+        client(settings, BOOTSTRAP)
+
+
+@pytest.mark.parametrize("client", [config.librdkafka_config, config.faust_config], ids=["librdkafka", "faust"])
+@pytest.mark.parametrize("password", ["wrong", None], ids=["wrong-password", "no-password"])
+def test_a_key_that_does_not_open_is_named(tmp_path: Path, client: Client, password: str | None) -> None:
+    """And nobody is asked for its password on the terminal."""
+    files = Authority(tmp_path, "authority").issue("client", password="secret")
+    settings = KafkaSettings(
+        security_protocol="SSL",
+        ssl_certificate_location=files.certificate,
+        ssl_key_location=files.key,
+        ssl_key_password=SecretStr(password) if password else None,
+    )
+    with pytest.raises(Misconfigured, match=r"RAG_KAFKA__SSL_KEY_LOCATION=.*RAG_KAFKA__SSL_KEY_PASSWORD"):
+        client(settings, BOOTSTRAP)
