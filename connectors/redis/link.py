@@ -70,7 +70,10 @@ class RedisLink:
         except (redis.ConnectionError, redis.TimeoutError, OSError) as exc:
             self._failed("away")
             if self._absence.begin():
-                _log.warning("Redis is away; going on without it", cause=type(exc).__name__)
+                # A certificate that isn't trusted looks like an outage. The detail names the host, never the URL's password.
+                _log.warning(
+                    "Redis is away; going on without it", cause=type(exc).__name__, detail=str(exc), setting="RAG_REDIS__URL"
+                )
         except redis.RedisError as exc:
             # Out of memory, no permission, a key of another type: it answers, so it is not away.
             self._failed("refused")
