@@ -12,8 +12,11 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Final
+
+from schemas.errors import Retryable
 
 STOP_GRACE_S: Final = 40.0
 
@@ -49,16 +52,24 @@ def is_orphan(parent: int | None) -> bool:
     return parent is not None and os.getppid() != parent
 
 
+def outcome(codes: Sequence[int | None]) -> int | None:
+    """What the parent ends with, of its workers' exit codes so far (None: runs; below 0: a signal's number); None: not yet.
+
+    Who only noticed that another one was gone (75) is not the cause.
+    """
+    failed = [code for code in codes if code]
+    if not failed:
+        return 0 if all(code == 0 for code in codes) else None
+    cause = next((code for code in failed if code != Retryable.exit_code), failed[0])
+    return cause if cause > 0 else 128 - cause
+
+
 def _wait(children: list[subprocess.Popen[bytes]]) -> int:
     """Until all have ended by themselves, or one has failed."""
-    while True:
-        codes = [child.poll() for child in children]
-        failed = [code for code in codes if code]
-        if failed:
-            return failed[0] if failed[0] > 0 else 128 - failed[0]
-        if all(code == 0 for code in codes):
-            return 0
+    while (code := outcome([child.poll() for child in children])) is None:
         time.sleep(0.1)
+    # Asked one after the other, who noticed may have been seen to end before who caused it.
+    return outcome([child.poll() for child in children]) or code
 
 
 def _end(children: list[subprocess.Popen[bytes]]) -> None:

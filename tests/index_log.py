@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from connectors.kafka import KafkaLink, partitions_of, read_to_end
-from schemas.index import DOC, PROGRESS, SEEN, DocKey, IndexEntry, LogKey, Progress, SeenRecord
+from schemas.index import DOC, OWNER, PROGRESS, SEEN, DocKey, IndexEntry, LogKey, Owner, Progress, SeenRecord
 from schemas.join import DocumentState, join
 
 
@@ -20,6 +20,7 @@ class IndexLog:
     manifests: dict[DocKey, IndexEntry] = field(default_factory=dict)
     markers: dict[int, list[Progress]] = field(default_factory=dict)
     history: list[IndexEntry] = field(default_factory=list)  # every manifest, also superseded ones
+    owners: dict[int, list[Owner]] = field(default_factory=dict)  # who wrote a partition, one after the other
 
     def live(self, now_ms: int) -> dict[DocKey, IndexEntry]:
         return {key: m for key, m in self.manifests.items() if m.shown and self.states[key].is_live(now_ms)}
@@ -50,6 +51,8 @@ def read_index_log(link: KafkaLink, topic: str) -> IndexLog:
             key = LogKey.from_bytes(record.key)
             if key.kind == PROGRESS:
                 log.markers.setdefault(partition, []).append(Progress.from_bytes(record.value))
+            elif key.kind == OWNER:
+                log.owners.setdefault(partition, []).append(Owner.from_bytes(record.value))
             elif key.kind == SEEN:
                 doc = DocKey.parse(key.name)
                 log.states[doc] = join(log.states.get(doc, DocumentState()), SeenRecord.from_bytes(record.value).state)

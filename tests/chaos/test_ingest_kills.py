@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import random
 import re
 import signal
-import subprocess
-import sys
 import time
-from functools import partial
 from pathlib import Path
 
-import orjson
 import pytest
 
 from flows.ingest.failpoints import POINTS
+from tests.convergence import assert_every_offset_has_one_outcome
 from tests.histories import expected_documents, history
+from tests.ingest_processes import encoded_chunks, ingest_process, opened_lanes, wait_for_lanes
 from tests.servers.kafka import KafkaAddress
 from tests.servers.milvus import MilvusAddress
 from tests.servers.plugin import KafkaFactory, MilvusFactory
@@ -25,34 +22,8 @@ from tests.waiting import wait_until
 
 IN_FLIGHT = 32
 KILLS = 24
-
-
-def environment(stack: IngestStack, **more: str) -> dict[str, str]:
-    """The stack's settings as a process gets them."""
-    topics = stack.settings.kafka.topics.model_dump()
-    values = {
-        "DATA_DIR": str(stack.settings.data_dir),
-        "KAFKA__BOOTSTRAP_SERVERS": stack.link.bootstrap,
-        "MILVUS__URI": stack.milvus_uri,
-        "MILVUS__COLLECTION_PREFIX": stack.settings.milvus.collection_prefix,
-        "EMBEDDING__KIND": "hashing",
-        "EMBEDDING__DIMENSION": "64",
-        "EMBEDDING__CACHE": "off",
-        "INGEST__GARBAGE_GRACE_S": "0",
-        "INGEST__IN_FLIGHT_CHUNKS": str(IN_FLIGHT),
-        "OBSERVABILITY__INGEST_PORT": "0",
-        "OBSERVABILITY__LOG_LEVEL": "debug",
-        **{f"KAFKA__TOPICS__{name}": topic for name, topic in topics.items()},
-        **more,
-    }
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("RAG_")}
-    return inherited | {f"RAG_{name.upper()}": value for name, value in values.items()}
-
-
-def ingest_process(stack: IngestStack, log: Path, *arguments: str, **more: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "ragstream", "ingest", *arguments]
-    with log.open("ab") as output:
-        return subprocess.Popen(command, env=environment(stack, **more), stdout=output, stderr=output)
+UNCACHED = {"EMBEDDING__CACHE": "off", "INGEST__IN_FLIGHT_CHUNKS": str(IN_FLIGHT)}
+"""Nothing survives but what is published, in small steps: the most that a kill can cost, and the most places to strike."""
 
 
 @pytest.fixture
@@ -74,12 +45,13 @@ def test_kills_change_nothing_but_the_time(stack: IngestStack, tmp_path: Path) -
     killed = 0
     for n in range(KILLS):
         if n % 2:
-            process = ingest_process(stack, log, INGEST__KILL_AT=f"{POINTS[n // 2 % len(POINTS)]}:{rng.randint(1, 3)}")
+            plan = f"{POINTS[n // 2 % len(POINTS)]}:{rng.randint(1, 3)}"
+            process = ingest_process(stack, log, INGEST__KILL_AT=plan, **UNCACHED)
             code = process.wait(120)
         else:
-            process = ingest_process(stack, log)
-            opened = log.read_bytes().count(b"lane opened")
-            wait_until(partial(_has_opened, log, opened + 1, process), within_s=60, what="lanes")
+            opened = opened_lanes(log)
+            process = ingest_process(stack, log, **UNCACHED)
+            wait_for_lanes(log, opened + 1, process)
             time.sleep(rng.random() * 0.8)  # the moment of the kill is the point of the test, not a wait
             process.send_signal(signal.SIGKILL)
             code = process.wait(30)
@@ -87,7 +59,7 @@ def test_kills_change_nothing_but_the_time(stack: IngestStack, tmp_path: Path) -
         if code != -signal.SIGKILL:
             break
     assert killed >= 20, log.read_text()[-4000:]
-    final = ingest_process(stack, log, "--until-caught-up")
+    final = ingest_process(stack, log, "--until-caught-up", **UNCACHED)
     assert final.wait(120) == 0, log.read_text()[-4000:]
     stack.collect_garbage()
     found = stack.log()
@@ -96,20 +68,9 @@ def test_kills_change_nothing_but_the_time(stack: IngestStack, tmp_path: Path) -
     assert set(live) == set(expected)
     assert all(manifest.text == expected[key].text for key, manifest in live.items())
     assert stack.rows() == found.live_rows(now_ms)
-    offsets = [(p, offset) for p in found.markers for offset, _ in found.outcomes(p)]
-    assert len(offsets) == len(set(offsets)) == published
+    assert_every_offset_has_one_outcome(stack, published)
     minted = {span.row_id for manifest in found.history for span in manifest.chunks}
     assert encoded_chunks(log) <= len(minted) + killed * IN_FLIGHT
-
-
-def _has_opened(log: Path, lanes: int, process: subprocess.Popen[bytes]) -> bool:
-    return log.read_bytes().count(b"lane opened") >= lanes or process.poll() is not None
-
-
-def encoded_chunks(log: Path) -> int:
-    """Chunks that went through the encoder, in all lives of the process together."""
-    lines = (line for line in log.read_bytes().splitlines() if b'"encoded"' in line)
-    return sum(int(orjson.loads(line)["chunks"]) for line in lines)
 
 
 @pytest.mark.slow
@@ -119,9 +80,9 @@ def test_a_second_ingest_takes_over_and_the_first_says_so(stack: IngestStack, tm
     now_ms = time.time_ns() // 1_000_000
     changes = history(6, documents=60, now_ms=now_ms)
     first_log, second_log = tmp_path / "first.log", tmp_path / "second.log"
-    first = ingest_process(stack, first_log)
+    first = ingest_process(stack, first_log, **UNCACHED)
     wait_until(lambda: first_log.read_bytes().count(b"lane opened") >= 4, within_s=60, what="the first to open its lanes")
-    second = ingest_process(stack, second_log)
+    second = ingest_process(stack, second_log, **UNCACHED)
     wait_until(lambda: second_log.read_bytes().count(b"lane opened") >= 4, within_s=60, what="the second to open its lanes")
     stack.publish(changes)
     assert first.wait(120) == 17
@@ -149,7 +110,7 @@ def test_a_server_that_dies_is_waited_for(
     settings = stack_settings(tmp_path, "mid.")
     with real_stack(tmp_path, settings, kafka.address.bootstrap_servers, milvus.address.uri) as stack:
         stack.publish(changes[: len(changes) // 2])
-        process = ingest_process(stack, log)
+        process = ingest_process(stack, log, **UNCACHED)
         wait_until(lambda: log.read_bytes().count(b"lane opened") >= 4, within_s=60, what="lanes to open")
         if victim == "milvus":
             milvus.kill()

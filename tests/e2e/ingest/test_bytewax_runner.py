@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.test_ingest_kills import environment
 from tests.histories import expected_documents, history
+from tests.ingest_processes import environment
 from tests.servers.kafka import KafkaAddress
 from tests.servers.milvus import MilvusAddress
 from tests.stacks import real_stack, stack_settings

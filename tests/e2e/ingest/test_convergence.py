@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.histories import disturbed, expected_documents, history
+from tests.convergence import assert_every_offset_has_one_outcome, assert_index_is_the_fold
+from tests.histories import disturbed, history
+from tests.ingest_processes import ingest_process
 from tests.servers.kafka import KafkaAddress
 from tests.servers.milvus import MilvusAddress
 from tests.stacks import IngestStack, embedded_stack, real_stack, stack_settings
@@ -27,20 +29,6 @@ def stack(request: pytest.FixtureRequest, tmp_path: Path, unique_name: str) -> I
         yield real
 
 
-def assert_index_is_the_fold(stack: IngestStack, now_ms: int, changes: list) -> None:  # type: ignore[type-arg]
-    """One manifest a live document, covering its text; rows exactly those of the manifests."""
-    expected = expected_documents(changes, now_ms)
-    log = stack.log()
-    live = log.live(now_ms)
-    assert set(live) == set(expected)
-    for key, manifest in live.items():
-        assert manifest.text.strip() == expected[key].text.strip()
-        assert log.states[key] == expected[key].state
-        covered = "".join(manifest.passages())
-        assert "".join(covered.split()) == "".join(manifest.text.split())
-    assert stack.rows() == log.live_rows(now_ms)
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("threads", [1, 2])
@@ -53,8 +41,30 @@ def test_the_index_is_the_fold_of_the_history(stack: IngestStack, threads: int, 
     stack.ingest(threads)
     stack.collect_garbage()
     assert_index_is_the_fold(stack, now_ms, changes)
-    log = stack.log()
-    assert sum(len(log.outcomes(partition)) for partition in log.markers) == published
+    assert_every_offset_has_one_outcome(stack, published)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_two_processes_make_the_same_index(
+    tmp_path: Path, kafka_server: KafkaAddress, milvus_server: MilvusAddress, unique_name: str
+) -> None:
+    """The hardest cell as an operator runs it: `--workers 2`, shuffled with duplicates, on servers; both have had their share."""
+    settings = stack_settings(tmp_path, f"{unique_name}.")
+    now_ms = time.time_ns() // 1_000_000
+    changes = history(7, documents=300, now_ms=now_ms)
+    log = tmp_path / "ingest.log"
+    with real_stack(tmp_path, settings, kafka_server.bootstrap_servers, milvus_server.uri) as stack:
+        published = stack.publish(disturbed(changes, 7))
+        process = ingest_process(stack, log, "--workers", "2", "--until-caught-up")
+        assert process.wait(200) == 0, log.read_text()[-4000:]
+        owners = stack.log().owners
+        stack.collect_garbage()
+        assert_index_is_the_fold(stack, now_ms, changes)
+        assert_every_offset_has_one_outcome(stack, published)
+    assert sorted(owners) == list(range(settings.kafka.partitions))
+    assert all(len(in_turn) == 1 for in_turn in owners.values())
+    assert len({owner.pid for in_turn in owners.values() for owner in in_turn}) == 2
 
 
 def test_a_small_history_converges_and_every_offset_has_one_outcome(stack: IngestStack) -> None:
@@ -68,6 +78,4 @@ def test_a_small_history_converges_and_every_offset_has_one_outcome(stack: Inges
     stack.ingest()
     stack.collect_garbage()
     assert_index_is_the_fold(stack, now_ms, changes)
-    log = stack.log()
-    offsets = [(p, offset) for p in log.markers for offset, _ in log.outcomes(p)]
-    assert len(offsets) == len(set(offsets)) == published
+    assert_every_offset_has_one_outcome(stack, published)
