@@ -3,7 +3,7 @@
 `kafka_server`, `redis_server`, `milvus_server` are shared by the whole run and started when the first test asks. The
 `*_factory` fixtures give a test servers of its own, to kill and restart. A test that uses one of them is marked `kafka`,
 `redis` or `milvus` by itself. Where a server can't be had, such tests are skipped with the reason; with
-RAG_TEST_REQUIRE_SERVERS=1 a skip of theirs is a failure.
+RAG_TEST_REQUIRE_SERVERS=1 a skip of theirs is a failure, unless it is a data set that is missing (tests/data.py).
 """
 
 import os
@@ -16,6 +16,7 @@ from typing import TypeVar
 
 import pytest
 
+from tests.data import DataAbsent
 from tests.servers.cache import UnavailableError
 from tests.servers.kafka import KafkaAddress, KafkaServer
 from tests.servers.milvus import MilvusAddress, MilvusServer
@@ -56,9 +57,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Where servers are required, whatever skips a test that needs one makes it fail."""
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Where servers are required, whatever skips a test that needs one makes it fail; but for a data set that isn't there."""
     report = yield
+    if call.excinfo is not None and call.excinfo.errisinstance(DataAbsent):
+        return report
     is_needed = any(item.get_closest_marker(mark) for mark in REQUIRED_MARKS)
     if report.skipped and is_needed and _is_required() and not hasattr(report, "wasxfail"):
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 
@@ -13,7 +12,8 @@ from ragstream.publishing import changes_from
 from ragstream.publishing.options import PublishOptions
 from schemas.acl import PUBLIC
 from schemas.documents import DocumentChange
-from tests.e2e.ingest.test_convergence import assert_index_is_the_fold
+from tests.convergence import assert_every_offset_has_one_outcome, assert_index_is_the_fold
+from tests.data import data_set
 from tests.servers.kafka import KafkaAddress
 from tests.servers.milvus import MilvusAddress
 from tests.stacks import real_stack, stack_settings
@@ -23,11 +23,7 @@ HISTORY = "milvus-docs-history.jsonl.xz"
 
 @pytest.fixture
 def history() -> Path:
-    folder = os.environ.get("RAG_TEST_DATA", "")
-    path = Path(folder) / HISTORY
-    if not folder or not path.exists():
-        pytest.skip(f"{HISTORY} is not here: name its folder with RAG_TEST_DATA")
-    return path
+    return data_set(HISTORY)
 
 
 @pytest.mark.slow
@@ -48,5 +44,4 @@ def test_a_real_history_through_the_real_encoder(
         finally:
             stack.embedder.close()
         assert_index_is_the_fold(stack, time.time_ns() // 1_000_000, changes)
-        log = stack.log()
-        assert sum(len(log.outcomes(partition)) for partition in log.markers) == published
+        assert_every_offset_has_one_outcome(stack, published)
