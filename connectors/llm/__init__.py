@@ -17,6 +17,7 @@ from connectors.llm.errors import (
     ModelTimeout,
     ModelUnavailable,
 )
+from connectors.llm.listing import has_model, listed_models
 from connectors.llm.local import LocalModel
 from connectors.llm.port import ChatModel, ChatRequest, Finish, Turn
 from connectors.llm.steady import Line, Observer, SteadyChat
@@ -47,4 +48,6 @@ __all__ = [
     "Turn",
     "estimate_prompt",
     "estimate_tokens",
+    "has_model",
+    "listed_models",
 ]

@@ -84,6 +84,15 @@ def create_generation(settings: LlmSettings, metrics: ModelMetrics) -> Generatio
     return Generation(answerer, condenser, chat, local)
 
 
+def endpoints(settings: LlmSettings) -> tuple[Endpoint, ...]:
+    """Those outside of this process that the settings name, in the order in which they are asked. Raises: Misconfigured."""
+    if settings.kind == "extractive":
+        return ()
+    first = (_endpoint(settings),) if settings.kind == "openai" else ()
+    fallback = _fallback(settings)
+    return (*first, fallback) if fallback is not None else first
+
+
 def _steady(settings: LlmSettings, endpoints: list[Endpoint], metrics: ModelMetrics) -> SteadyChat:
     # It would log each retry a second time, in a form of its own; ours are counted and logged where they happen.
     stamina.instrumentation.set_on_retry_hooks(())

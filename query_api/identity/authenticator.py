@@ -39,7 +39,7 @@ class Authenticator:
         self._token_keys: KeySource | None = None
         if settings.jwt_issuer:
             self._tokens = TokenReader(settings)
-            self._token_keys = _key_source(settings)
+            self._token_keys = key_source(settings)
         elif settings.require_signed_queries:
             msg = "RAG_AUTH__REQUIRE_SIGNED_QUERIES needs RAG_AUTH__JWT_ISSUER: there is nobody whose tokens could be checked"
             raise Misconfigured(msg)
@@ -93,7 +93,8 @@ def _bearer(authorization: str) -> str:
     return credential.strip()
 
 
-def _key_source(settings: AuthSettings) -> KeySource:
+def key_source(settings: AuthSettings) -> KeySource:
+    """Where the issuer's keys come from; nothing is read yet. Raises: Misconfigured."""
     if (settings.jwks_url is None) == (settings.jwks_file is None):
         msg = "tokens need one of RAG_AUTH__JWKS_URL and RAG_AUTH__JWKS_FILE: where the issuer's keys are"
         raise Misconfigured(msg)

@@ -34,6 +34,13 @@ class KeySource(Protocol):
         """Begin to fetch. Raises: Misconfigured."""
         ...
 
+    def read(self) -> tuple[Key, ...]:
+        """The keys as they are now, read or fetched for this call alone. Blocks for `FETCH_TIMEOUT_S` at most.
+
+        Raises: Misconfigured, KeysUnavailable.
+        """
+        ...
+
     @property
     def keys(self) -> tuple[Key, ...]:
         """Raises: KeysUnavailable, before they were there for the first time."""
@@ -59,8 +66,11 @@ class KeySetFile:
         self._keys: tuple[Key, ...] = ()
 
     def start(self) -> None:
+        self._keys = self.read()
+
+    def read(self) -> tuple[Key, ...]:
         try:
-            self._keys = parse_keys(self._path.read_bytes())
+            return parse_keys(self._path.read_bytes())
         except (OSError, Rejected) as exc:
             msg = f"RAG_AUTH__JWKS_FILE: {self._path}: {exc}"
             raise Misconfigured(msg) from exc
@@ -112,6 +122,14 @@ class KeySetUrl:
             _log.warning("token_keys_travel_unencrypted", url=self._url)
         self._thread.start()
 
+    def read(self) -> tuple[Key, ...]:
+        try:
+            with _client() as client:
+                return parse_keys(self._download(client))
+        except (httpx.HTTPError, httpx.InvalidURL, Rejected) as exc:
+            msg = f"{self._url}: {str(exc) or type(exc).__name__}"
+            raise KeysUnavailable(msg) from exc
+
     @property
     def keys(self) -> tuple[Key, ...]:
         if not self._keys:
@@ -138,7 +156,7 @@ class KeySetUrl:
         self._settle()
 
     def _run(self) -> None:
-        with httpx.Client(timeout=FETCH_TIMEOUT_S, follow_redirects=False) as client:
+        with _client() as client:
             while not self._stop.is_set():
                 is_fetched = self._fetch(client)
                 self._settle()
@@ -161,6 +179,7 @@ class KeySetUrl:
     def _download(self, client: httpx.Client) -> bytes:
         held = bytearray()
         reason = "bad_key_set"
+        until = self._clock() + FETCH_TIMEOUT_S
         with client.stream("GET", self._url, headers={"Accept": "application/json"}) as response:
             if response.status_code != httpx.codes.OK:
                 raise Rejected(reason, f"the issuer answered {response.status_code}")
@@ -168,6 +187,8 @@ class KeySetUrl:
                 held += part
                 if len(held) > MAX_BYTES:
                     raise Rejected(reason, f"more than {MAX_BYTES:,} bytes")
+                if self._clock() > until:
+                    raise Rejected(reason, f"not sent within {FETCH_TIMEOUT_S:g} s")
         return bytes(held)
 
     def _settle(self) -> None:
@@ -177,3 +198,7 @@ class KeySetUrl:
             self._wake.clear()  # who asked while it was fetched has been served
         if asked is not None:
             asked.set_result(None)
+
+
+def _client() -> httpx.Client:
+    return httpx.Client(timeout=FETCH_TIMEOUT_S, follow_redirects=False)

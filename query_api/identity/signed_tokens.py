@@ -84,6 +84,10 @@ class TokenReader:
             raise BadCredentials(reason, "the token's signature or form is not right") from exc
         return self._identity(claims)
 
+    def usable(self, keys: Iterable[Key]) -> tuple[Key, ...]:
+        """Those of an issuer's keys that can have signed what is taken here."""
+        return tuple(key for key in keys if any(_fits(key, alg) for alg in self._settings.jwt_algorithms))
+
     def _check(self, claims: dict[str, Any], now_s: float) -> None:
         # The library takes true and NaN for numbers.
         times = [claims[name] for name in ("exp", "nbf", "iat") if name in claims]

@@ -14,9 +14,11 @@ if TYPE_CHECKING:
 
 
 def doctor(as_json: JsonOption = False) -> None:
-    """Check everything: settings, installed packages, data directory, model, Kafka and its topics, Milvus, Redis.
+    """Check everything: settings, installed packages, data directory, models, Kafka and its topics, Milvus, Redis; and where they
+    are configured, language models' endpoints, prompt, routes, API keys and the token issuer's keys.
 
-    Changes nothing; takes some seconds, because the model is really loaded. Exit code 1: something needs a remedy; it is shown.
+    Changes nothing; takes some seconds, because models are really loaded, and some more for each server that hangs. Exit code 1:
+    something needs a remedy; it is shown.
     """
     settings = settings_for_command()
     from ragstream.doctor import examine  # noqa: PLC0415
