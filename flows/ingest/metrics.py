@@ -14,6 +14,7 @@ ROWS_DELETED = Counter("rag_ingest_rows_deleted_total", "Superseded rows deleted
 GARBAGE = Gauge("rag_ingest_garbage_rows", "Superseded rows waiting for their grace period.")
 POSITION = Gauge("rag_ingest_position", "First offset not yet published.", ["partition"])
 LAG = Gauge("rag_ingest_lag", "Messages between position and end.", ["partition"])
+LOG_START = Gauge("rag_ingest_log_start", "First message that the documents' topic still holds.", ["partition"])
 DOCUMENTS = Gauge("rag_ingest_documents", "Documents shown.", ["partition"])
 LATENCY = Histogram(
     "rag_ingest_event_latency_seconds",

@@ -27,6 +27,7 @@ from flows.ingest.embedding import EmbedStage
 from flows.ingest.events import Event, Rejection, Tick, decode
 from flows.ingest.failpoints import FailPoints
 from flows.ingest.lane import Lane, Work
+from flows.ingest.log_bounds import LogBounds
 from flows.ingest.partition_log import Fingerprints, OpenedPartition, PartitionWriter, open_partition
 from flows.ingest.patience import Patience
 from flows.ingest.pipeline import WritePipeline
@@ -124,6 +125,7 @@ class IngestRuntime:
         self._until_caught_up = until_caught_up
         self._give_up = threading.Event()
         self._group = GroupCopy(parts.link, settings.kafka.ingest_group, settings.kafka.topics.documents)
+        self._bounds = LogBounds(parts.link, settings.kafka.topics.documents, self.positions)
         self._lock = threading.Lock()
         self._documents = settings.kafka.topics.documents
         self._patience = Patience(self._give_up, settings.ingest.retry_max_s)
@@ -179,6 +181,7 @@ class IngestRuntime:
             collection = self.settings.collection(index)
             self._patience.insist("Milvus", partial(self.parts.store.ensure, collection, self.parts.embedder.dimension))
         self.pipeline.start()
+        self._bounds.start()
 
     def stop(self) -> None:
         """Ask for a clean stop: read nothing more, publish what is in flight, then end. Safe to call from a signal handler."""
@@ -191,6 +194,7 @@ class IngestRuntime:
     def close(self) -> None:
         """Release everything; never raises."""
         self._give_up.set()
+        self._bounds.stop()
         self.pipeline.close()
         for receipt in self._receipts():  # what was committed after the flow's last batch
             self.account(receipt)
