@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from operator import methodcaller
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
     from confluent_kafka import Message
 
 Headers = tuple[tuple[str, bytes], ...]
+
+_HEADERS: Final = methodcaller("headers")
 
 # What one record, its batch header and a transaction marker may add to key, value and headers on the broker's disk; a
 # batch header is 61 bytes, a marker batch 78, a record's own framing at most 40 and a header's at most 20.
@@ -71,12 +74,15 @@ def from_message(message: Message[Any, Any]) -> Record:
 
 
 def _headers_of(message: Message[Any, Any]) -> Headers | None:
-    """None where they can't be read: Kafka takes any bytes for a header's name, and the client then fails in its own ways."""
+    """None where they can't be read: Kafka takes any bytes for a header's name, and the client then returns with an error set.
+
+    Python notices that in a call through C; a call from here, once it is specialised, leaves the error to whatever comes next.
+    """
     try:
-        headers: list[tuple[str, bytes | str | None]] = message.headers() or []  # type: ignore[assignment]
+        headers: list[tuple[str, bytes | str | None]] = _HEADERS(message) or []
+        return tuple((name, _header_bytes(value)) for name, value in headers)
     except (SystemError, UnicodeDecodeError):
         return None
-    return tuple((name, _header_bytes(value)) for name, value in headers)
 
 
 def _header_bytes(value: bytes | str | None) -> bytes:

@@ -207,16 +207,18 @@ def test_a_message_that_grows_when_it_is_unpacked_stops_nothing(
 
 
 @pytest.mark.timeout(180)
-def test_a_header_whose_name_is_no_text_is_one_dead_letter(stack: IngestStack) -> None:
+def test_each_header_whose_name_is_no_text_is_one_dead_letter(stack: IngestStack) -> None:
     """Kafka takes any bytes for it: the message is refused with its value, its ACL narrows, its neighbours are indexed."""
     topic = stack.settings.kafka.topics.documents
     stack.publish_raw([(b"odd", upsert("odd", {"text": "# Old\n\nThe old text.\n"}, event_time=FIRST, acl=["*"]))])
     odd = upsert("odd", {"text": "# New\n\nThe new text.\n"})
     partition = partition_for_key(b"odd", stack.settings.kafka.partitions)
-    send_with_header(stack.link.bootstrap, topic, partition, b"odd", odd, b"na\xffme")
+    for _ in range(5):  # more than one: Python specialises calls that are made again and again
+        send_with_header(stack.link.bootstrap, topic, partition, b"odd", odd, b"na\xffme")
     stack.publish_raw([(b"after", upsert("after", {"text": "# After\n\nStill indexed.\n"}))])
     stack.ingest()
-    [letter] = dead_letters(stack).values()
+    letter, *others = dead_letters(stack).values()
+    assert len(others) == 4
     assert (letter.key, letter.raw, letter.reason, letter.is_complete) == (b"odd", odd, "unreadable_headers", False)
     log = stack.log()
     live = log.live(time.time_ns() // 1_000_000)
