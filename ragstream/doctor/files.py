@@ -19,7 +19,7 @@ def check_routes(settings: Settings) -> Iterator[Finding]:
 
     part = f"routes {path}"
     try:
-        routes = read_routes(path, settings.indexes)
+        routes = read_routes(path, {name: index.description for name, index in settings.indexes.items()})
     except RagError as exc:
         yield Finding(part, False, str(exc), "mend the file (docs/routing.md), or unset RAG_QUERY__ROUTES_FILE")
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,7 +94,8 @@ def ingest(request: pytest.FixtureRequest, tmp_path: Path, topic_prefix: str) ->
     broker.close()
 
 
-StartView = Callable[[], IndexView]
+StartView = Callable[..., IndexView]
+WEEK_MS = 7 * 24 * 3600 * 1000
 
 
 @pytest.fixture
@@ -101,8 +103,8 @@ def started(ingest: Ingest) -> Iterator[StartView]:
     """Starts views over the same folder; stops them."""
     views: list[IndexView] = []
 
-    def start() -> IndexView:
-        view = IndexView(ingest.settings, KafkaViewLog(ingest.link))
+    def start(later_ms: int = 0) -> IndexView:
+        view = IndexView(ingest.settings, KafkaViewLog(ingest.link), now_ms=lambda: time.time_ns() // 1_000_000 + later_ms)
         views.append(view)
         view.start()
         return view
@@ -176,6 +178,23 @@ def test_a_restart_resumes(ingest: Ingest, started: StartView) -> None:
     second = ready(started())
     assert (text_of(second, A), text_of(second, key_of("b"))) == ("kept", "missed")
     assert waited(second, token) == ["reflected"]
+
+
+def test_a_life_after_a_week_begins_anew(ingest: Ingest, started: StartView) -> None:
+    """What was deleted meanwhile may have left the log without a trace: nothing of the view's own files is believed."""
+    first = ready(started())
+    waited(first, ingest.upsert(A, 1, "text"))
+    stamp = _stamp(first)
+    first.stop()
+    resumed = ready(started(later_ms=WEEK_MS // 2))
+    assert _stamp(resumed) == stamp
+    resumed.stop()
+    anew = ready(started(later_ms=2 * WEEK_MS))
+    assert (text_of(anew, A), _stamp(anew) == stamp) == ("text", False)
+
+
+def _stamp(view: IndexView) -> str:
+    return view._opened().store.stamp
 
 
 def test_the_embedded_broker_never_drops_what_the_view_has_yet_to_read(tmp_path: Path, topic_prefix: str) -> None:
