@@ -22,7 +22,7 @@ from query_api.deadline import Deadline
 from query_api.events import aged, answered, failure, final_event, repeated_event, static_draft, unknown
 from query_api.gathering import Gathering
 from query_api.metrics import QueryMetrics
-from query_api.query import Ended, EvidenceWithdrawn, Listen, Query
+from query_api.query import Ended, EvidenceWithdrawn, Listen, Look, Query
 from query_api.recollection import Memory, Recollection
 from query_api.repeats import Repeated, Repeats
 from query_api.retrieval import Retriever
@@ -112,7 +112,13 @@ class AnswerPipeline:
         self._now_ms = now_ms
 
     async def answer(
-        self, request: QueryRequest, deadline: Deadline, listen: Listen | None = None, *, may_come_again: bool = True
+        self,
+        request: QueryRequest,
+        deadline: Deadline,
+        listen: Listen | None = None,
+        *,
+        may_come_again: bool = True,
+        look: Look | None = None,
     ) -> AnswerEvent:
         """The final event; `listen` gets the deltas before it. Never raises; returns by `deadline`, give or take milliseconds.
 
@@ -120,23 +126,27 @@ class AnswerPipeline:
 
         Args:
             may_come_again: whether the request can be sent a second time, meaning the same: not where its id was made up here.
+            look: for whoever sends the final event bit by bit.
         """
-        query = self._query(request, deadline)
+        query = self._query(request, deadline, look)
         speech = Speech(request.query_id, listen if request.stream else None, lambda: self._stands(query), deadline.clock)
         repeats = self._parts.repeats if may_come_again else None
         return await self._concluded(query, self._answer(query, speech, repeats), speech)
 
-    async def search(self, request: QueryRequest, deadline: Deadline) -> AnswerEvent:
+    async def search(self, request: QueryRequest, deadline: Deadline, look: Look | None = None) -> AnswerEvent:
         """The best passages that this caller may read, as `citations`; no answer is made. Otherwise as `answer`."""
-        query = self._query(request, deadline)
+        query = self._query(request, deadline, look)
         return await self._concluded(query, self._search(query), Speech(request.query_id, None, lambda: True, deadline.clock))
 
     def as_of(self) -> AsOf:
         """How fresh an answer made now would be."""
         return self._view.as_of()
 
-    def _query(self, request: QueryRequest, deadline: Deadline) -> Query:
-        return Query(request, deadline, principals_of(request.principals), request.asked)
+    def _query(self, request: QueryRequest, deadline: Deadline, look: Look | None) -> Query:
+        query = Query(request, deadline, principals_of(request.principals), request.asked)
+        if look is not None:
+            look.stands = lambda: self._stands(query)
+        return query
 
     async def _concluded(self, query: Query, work: Coroutine[Any, Any, AnswerEvent], speech: Speech) -> AnswerEvent:
         """`work`'s event, or the one that says why there is none; counted, timed and numbered."""

@@ -31,6 +31,19 @@ Listen = Callable[[AnswerEvent], Awaitable[None]]
 """Gets the deltas of an answer while it is made, in order; one of a higher attempt voids those of earlier ones."""
 
 
+class Look:
+    """Comes with a request from whoever sends its final event bit by bit, as its reader takes it.
+
+    Attributes:
+        stands: whether what the final event tells of may be shown still. Costs a fraction of a millisecond.
+    """
+
+    __slots__ = ("stands",)
+
+    def __init__(self) -> None:
+        self.stands: Callable[[], bool] = lambda: True
+
+
 class Ended(Exception):
     """The query ends here, without an answer made of evidence."""
 

@@ -6,7 +6,7 @@ The status is sent with the first event, so an early failure has its own; after 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -16,18 +16,22 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from query_api.deadline import Deadline
-from query_api.http.connection import HELD_BYTES, WRITABLE
+from query_api.http.connection import HELD_BYTES, READY_BYTES, WRITABLE
 from query_api.http.problems import ProblemError, is_problem, problem_of
-from query_api.http.turns import Caller, ClientGone, Turn, Turns, Work
+from query_api.http.turns import Caller, ClientGone, Listen, Turn, Turns
+from query_api.query import Look
 from schemas.queries import AnswerEvent
 
 SEND_GRACE_S: Final = 5.0
 """A client that reads so slowly that what comes before the final event isn't through so long after the deadline is given up. The
 final event is sent as it is read, however long that takes: nothing is worked on any more."""
+SLICE_BYTES: Final = HELD_BYTES - READY_BYTES
 JSON: Final = "application/json"
 KEEP_ALIVE: Final = b": keep-alive\n\n"
 EVENT_STREAM: Final = "text/event-stream"
 CLIENT_GONE: Final = 499
+
+Work = Callable[[Listen, Look], Coroutine[Any, Any, AnswerEvent]]
 
 _log = structlog.get_logger(__name__)
 
@@ -83,7 +87,10 @@ class AnswerResponse(Response):
         self._has_begun = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        turn = Turn(self._serving.turns, self._caller, self._query_id, self._work, self._deadline, receive)
+        look = Look()
+        turn = Turn(
+            self._serving.turns, self._caller, self._query_id, lambda listen: self._work(listen, look), self._deadline, receive
+        )
         client = _Client(send, scope["state"].get(WRITABLE, _at_once))
         try:
             async with asyncio.timeout(self._deadline.remaining_s + SEND_GRACE_S):
@@ -100,8 +107,8 @@ class AnswerResponse(Response):
                 code = "deadline_passed"
                 raise ProblemError(code, "the deadline passed before the client had read the response before this one") from exc
         else:
-            if last is not None:
-                await self._end(last, client)
+            if last is not None and not await self._end(last, client, look):
+                scope["state"]["ended"] = "withdrawn"
 
     async def _stream(self, turn: Turn, client: _Client) -> AnswerEvent | None:
         """Send the pieces. The final event; None where the stream had to end before it."""
@@ -117,17 +124,23 @@ class AnswerResponse(Response):
             event = await turn.next(self._serving.keep_alive_s)
         return event
 
-    async def _end(self, last: AnswerEvent, client: _Client) -> None:
-        """Send the final event as it is read: no more is held for the client, and of the server nothing but its connection."""
+    async def _end(self, last: AnswerEvent, client: _Client, look: Look) -> bool:
+        """Send the final event as it is read, with nothing of the server's but a connection. False: it may not be shown any more.
+
+        What is left half sent is seen to be: the server ends the connection before the response is whole.
+        """
         if not self._has_begun and is_problem(last):
             raise problem_of(last)
         await self._begin(client, EVENT_STREAM if self._streams else JSON)
         body = self._shape.final(last) if self._streams else self._shape.whole(last)
-        for start in range(0, len(body), HELD_BYTES):
+        for start in range(0, len(body), SLICE_BYTES):
             if start:
                 await client.writable()
-            end = start + HELD_BYTES
+                if not look.stands():
+                    return False
+            end = start + SLICE_BYTES
             await _send_part(client, body[start:end], is_last=end >= len(body))
+        return True
 
     async def _begin(self, client: _Client, media_type: str) -> None:
         if self._has_begun:

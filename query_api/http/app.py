@@ -207,7 +207,7 @@ class HttpApp:
             self._serving,
             caller.principals,
             query_id,
-            lambda _: pipeline.search(query, deadline),
+            lambda _, look: pipeline.search(query, deadline, look),
             deadline,
             AnswerShape(),
             streams=False,
@@ -244,7 +244,9 @@ class HttpApp:
             self._serving,
             caller.principals,
             query_id,
-            lambda listen: pipeline.answer(query, deadline, listen if streams else None, may_come_again=is_named),
+            lambda listen, look: pipeline.answer(
+                query, deadline, listen if streams else None, may_come_again=is_named, look=look
+            ),
             deadline,
             shape,
             streams=streams,

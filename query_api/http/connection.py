@@ -8,8 +8,10 @@ import asyncio
 import resource
 import socket
 import uuid
+from functools import partial
 from typing import Final
 
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from query_api.http.problems import MEDIA_TYPE, ProblemError
@@ -28,7 +30,7 @@ whether it may still be shown is looked at again before it goes on."""
 READY_BYTES: Final = HELD_BYTES // 4
 """With no more than this held, a response's head and its first part are held at once."""
 WRITABLE: Final = "writable"
-"""Under this name `Connection.writable` is in the scope's state."""
+"""Under this name `writable` of a request's own connection is in its scope's state."""
 SHARE_OF_FILES: Final = 0.5
 """Of the files that this process may open, for connections: the log, the index and Redis need some as well."""
 
@@ -43,32 +45,20 @@ class Connection(H11Protocol):
         self._read_at = self._awaited_since
         self._held = 0
         self._closing_since: float | None = None
-        self.app_state = {**self.app_state, WRITABLE: self.writable}
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         if self.limit_concurrency is not None and len(self.connections) > self.limit_concurrency * 3 // 2:
             transport.abort()  # answering them 503, as it is done up to here, would take files that others need
             return
+        # Not a method: what a request's scope holds must not hold this connection, which holds the scope.
+        self.app_state = {**self.app_state, WRITABLE: partial(writable, transport, self.flow)}
         transport.set_write_buffer_limits(HELD_BYTES)
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, HELD_BYTES)
 
     def resume_writing(self) -> None:
         super().resume_writing()
         self._read_at = self.loop.time()
-
-    async def writable(self) -> None:
-        """Returns once so little is held for the client that what is made ready now is handed over without waiting. Also where
-        the client has gone."""
-        if self.transport.is_closing() or self.transport.get_write_buffer_size() <= READY_BYTES:
-            return await self.flow.drain()
-        # A transport tells only of its way down from above: the bar is lowered until it has.
-        self.transport.set_write_buffer_limits(READY_BYTES, READY_BYTES)
-        try:
-            await self.flow.drain()
-        finally:
-            if not self.transport.is_closing():
-                self.transport.set_write_buffer_limits(HELD_BYTES)
 
     def look(self, now: float) -> None:
         """Give up a client that sends too slowly, or reads nothing. `now`: the loop's time."""
@@ -102,6 +92,20 @@ class Connection(H11Protocol):
         head = f"Content-Type: {MEDIA_TYPE}\r\nContent-Length: {len(body)}\r\nConnection: close"
         self.transport.write(f"HTTP/1.1 400 Bad Request\r\n{head}\r\n\r\n".encode() + body)
         self.transport.close()
+
+
+async def writable(transport: asyncio.Transport, flow: FlowControl) -> None:
+    """Returns once so little is held for the client that what is made ready now is handed over without waiting. Also where the
+    client has gone."""
+    if transport.is_closing() or transport.get_write_buffer_size() <= READY_BYTES:
+        return await flow.drain()
+    # A transport tells only of its way down from above the bar, which is lowered for that.
+    transport.set_write_buffer_limits(READY_BYTES, READY_BYTES)
+    try:
+        await flow.drain()
+    finally:
+        if not transport.is_closing():
+            transport.set_write_buffer_limits(HELD_BYTES)
 
 
 def most_connections(wanted: int) -> int:

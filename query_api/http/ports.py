@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from query_api.deadline import Deadline
 from query_api.identity import Identity
-from query_api.query import Listen
+from query_api.query import Listen, Look
 from schemas.documents import DocumentChange
 from schemas.feedback import Feedback
 from schemas.queries import AnswerEvent, QueryRequest
@@ -21,10 +21,16 @@ class Pipeline(Protocol):
     """Answers from one event loop. Neither raises but CancelledError, which ends the query's work; both keep the deadline."""
 
     async def answer(
-        self, request: QueryRequest, deadline: Deadline, listen: Listen | None = None, *, may_come_again: bool = True
+        self,
+        request: QueryRequest,
+        deadline: Deadline,
+        listen: Listen | None = None,
+        *,
+        may_come_again: bool = True,
+        look: Look | None = None,
     ) -> AnswerEvent: ...
 
-    async def search(self, request: QueryRequest, deadline: Deadline) -> AnswerEvent: ...
+    async def search(self, request: QueryRequest, deadline: Deadline, look: Look | None = None) -> AnswerEvent: ...
 
 
 class Identifies(Protocol):

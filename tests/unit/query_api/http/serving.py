@@ -16,7 +16,7 @@ from query_api.deadline import Deadline
 from query_api.http import HttpApp, HttpService, Pipeline, Ports
 from query_api.identity import Authenticator
 from query_api.identity.api_keys import NewKey, new_key
-from query_api.query import Listen
+from query_api.query import Listen, Look
 from schemas.documents import DocumentChange
 from schemas.feedback import Feedback
 from schemas.index import DocKey
@@ -65,7 +65,13 @@ class Scripted:
         self.before_final: Callable[[Listen | None], Awaitable[object]] | None = None
 
     async def answer(
-        self, request: QueryRequest, deadline: Deadline, listen: Listen | None = None, *, may_come_again: bool = True
+        self,
+        request: QueryRequest,
+        deadline: Deadline,
+        listen: Listen | None = None,
+        *,
+        may_come_again: bool = True,
+        look: Look | None = None,
     ) -> AnswerEvent:
         self.asked.append(request)
         self.repeatable.append(may_come_again)
@@ -82,7 +88,7 @@ class Scripted:
         usage = Usage(model="test", prompt_tokens=7, completion_tokens=3)
         return AnswerEvent(query_id=request.query_id, text=self.text, usage=usage, **self.event)
 
-    async def search(self, request: QueryRequest, deadline: Deadline) -> AnswerEvent:
+    async def search(self, request: QueryRequest, deadline: Deadline, look: Look | None = None) -> AnswerEvent:
         event = await self.answer(request, deadline)
         return event.model_copy(update={"text": ""})
 

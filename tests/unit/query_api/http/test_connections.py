@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import orjson
 import pytest
 
-from query_api.answer import Asking, Draft, Emit, ExtractiveAnswerer
+from query_api.answer import Asking, Draft, Emit, ExtractiveAnswerer, Passage
 from query_api.deadline import Deadline
 from query_api.http import HttpService, connection
 from schemas.queries import Usage
@@ -258,7 +259,7 @@ def test_a_reader_that_stops_for_good_is_given_up(tmp_path: Path) -> None:
     ids=["passages", "an answer", "a stream"],
 )
 def test_what_is_revoked_while_the_response_before_is_read_is_not_sent(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, more: dict[str, object]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, more: dict[str, Any]
 ) -> None:
     """On a connection that lives on the second answer waits until the first response has left, and is looked at then."""
     monkeypatch.setattr(connection, "STALLED_S", 20.0)
@@ -274,6 +275,44 @@ def test_what_is_revoked_while_the_response_before_is_read_is_not_sent(
             received = _read_all(client)
         assert b'"outcome":"unknown"' in received
         assert b"Friday" not in received
+    finally:
+        world.close()
+
+
+class Thorough(ExtractiveAnswerer):
+    """Cites every passage, and says nothing before that."""
+
+    def select(self, question: str, passages: Sequence[Passage]) -> list[Passage]:
+        return list(passages)
+
+    async def answer(self, asking: Asking, deadline: Deadline, emit: Emit) -> Draft:
+        return Draft("See [1].", tuple(passage.citation(n) for n, passage in enumerate(asking.passages, start=1)))
+
+
+@pytest.mark.parametrize(
+    ("path", "more"),
+    [("/v1/search", {}), ("/v1/answers", {"stream": False}), ("/v1/answers", {"stream": True})],
+    ids=["passages", "an answer", "a stream"],
+)
+@pytest.mark.parametrize("is_revoked", [True, False])
+def test_what_is_revoked_while_an_answer_is_read_is_not_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, more: dict[str, Any], *, is_revoked: bool
+) -> None:
+    """No more is on its way than what may be held; the rest is looked at before it goes, and half of it doesn't look whole."""
+    monkeypatch.setattr(connection, "STALLED_S", 20.0)
+    world = World(tmp_path / "world", Thorough())
+    try:
+        for number in range(20):
+            filling = " ".join(f"clause{number}x{n}" for n in range(1_500))
+            world.upsert(f"merger{number}", 1, f"The merger number {number} closes on Friday, {filling}.")
+        with Site(tmp_path, world.pipeline, deadline_s=20).served() as service, connected(service, 4_096) as client:
+            client.sendall(asking(path, question="When does the merger close?", passages=50, **more))
+            received = read_until(client, b"Friday")
+            if is_revoked:
+                world.access("merger0", 2, ("group:hr",))
+            received += _read_all(client)
+        assert received.endswith(b"0\r\n\r\n") is not is_revoked
+        assert (len(received) < 8 * connection.HELD_BYTES) is is_revoked, f"{len(received):,} bytes"
     finally:
         world.close()
 
