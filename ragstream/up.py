@@ -139,7 +139,8 @@ class Up:
             journal = Journal(settings.data_dir / JOURNAL, settings.kafka.partitions)
             journal.open()
             stack.callback(journal.close)
-            self.intake = Intake(link, settings.kafka.topics.documents, settings.kafka.partitions, journal)
+            documents, partitions = settings.kafka.topics.documents, settings.kafka.partitions
+            self.intake = Intake(link, documents, partitions, journal, max_ahead_ms=settings.max_ahead_ms)
             stack.callback(self.intake.close)
             door = Door(self.intake, token)
             door.open()

@@ -395,6 +395,11 @@ class Settings(BaseSettings):
         return f"{self.milvus.collection_prefix}__{self.generation}__{index}".replace("-", "_")
 
     @property
+    def max_ahead_ms(self) -> int:
+        """How far a change's Kafka timestamp may be ahead of Kafka's clock: as far as the most lenient index takes times."""
+        return int(max(index.max_future_skew_s for index in self.indexes.values()) * 1000)
+
+    @property
     def missing_allow_lists(self) -> dict[str, AllowList]:
         return {name: index.missing_allow_list for name, index in self.indexes.items()}
 

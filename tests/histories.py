@@ -15,7 +15,7 @@ from schemas.documents import DocumentChange
 from schemas.index import DocKey
 from schemas.join import DocumentState, fold
 from schemas.settings import IndexSettings
-from schemas.wire import from_ms
+from schemas.wire import from_ms, to_ms
 
 TOPIC = "rag.documents"
 START_MS = 1_760_000_000_000
@@ -125,11 +125,15 @@ def disturbed(changes: Sequence[DocumentChange], seed: int) -> list[DocumentChan
 
 
 def records_of(changes: Iterable[DocumentChange], partition: int = 0) -> list[Record]:
-    """The changes as they would be read from one partition."""
+    """The changes as they would be read from one partition, sent when they happened."""
     return [
-        Record(TOPIC, partition, offset, START_MS, change.doc_id.encode(), change.to_bytes())
+        Record(TOPIC, partition, offset, _sent_ms(change), change.doc_id.encode(), change.to_bytes())
         for offset, change in enumerate(changes)
     ]
+
+
+def _sent_ms(change: DocumentChange) -> int:
+    return to_ms(change.event_time) if change.event_time is not None else START_MS
 
 
 def expected_documents(changes: Iterable[DocumentChange], now_ms: int) -> dict[DocKey, Expected]:
@@ -137,7 +141,7 @@ def expected_documents(changes: Iterable[DocumentChange], now_ms: int) -> dict[D
     states: dict[DocKey, list[DocumentState]] = {}
     texts: dict[tuple[DocKey, str], str] = {}
     for record in records_of(changes):
-        event = decode(record, INDEXES, now_ms)
+        event = decode(record, INDEXES)
         if not isinstance(event, Event):
             continue
         states.setdefault(event.key, []).append(event.effect())

@@ -15,6 +15,8 @@ from connectors.kafka.topic_specs import (
     MIN_COMPACTION_LAG,
     RETENTION_BYTES,
     RETENTION_MS,
+    TIMESTAMP_AHEAD,
+    TIMESTAMP_TYPE,
     TopicSpec,
 )
 
@@ -117,6 +119,24 @@ def _latest_compaction(spec: TopicSpec, actual: Configs, bootstrap: str) -> Iter
         yield Problem(problem, alter(bootstrap, spec.name, MAX_COMPACTION_LAG, str(wanted)))
 
 
+def _timestamps(spec: TopicSpec, actual: Configs, bootstrap: str) -> Iterator[Problem]:
+    if TIMESTAMP_TYPE not in spec.config:
+        return
+    wanted, found = spec.config[TIMESTAMP_TYPE], actual.get(TIMESTAMP_TYPE, spec.config[TIMESTAMP_TYPE])
+    if found != wanted:
+        problem = f"{TIMESTAMP_TYPE}={found}: a change without a time of its own that is sent or copied again counts as a new one"
+        yield Problem(problem, alter(bootstrap, spec.name, TIMESTAMP_TYPE, wanted))
+        return
+    ahead, most = number(actual, TIMESTAMP_AHEAD), int(spec.config[TIMESTAMP_AHEAD])
+    if ahead is not None and ahead > most:
+        problem = (
+            f"{TIMESTAMP_AHEAD}={ahead}: changes of a producer whose clock is up to {ahead / MINUTE_MS:g} minutes fast count, "
+            "and win over all others until then"
+        )
+        remedy = alter(bootstrap, spec.name, TIMESTAMP_AHEAD, str(most))
+        yield Problem(problem, f"{remedy} (or raise RAG_INDEXES__<name>__MAX_FUTURE_SKEW_S)")
+
+
 def number(actual: Configs, name: str) -> int | None:
     """A setting's value; None where the cluster doesn't tell: not everything that speaks Kafka has all of them."""
     value = actual.get(name, "")
@@ -134,4 +154,5 @@ _CHECKS: Final[tuple[Callable[[TopicSpec, Configs, str], Iterator[Problem]], ...
     _cleared,
     _soonest_compaction,
     _latest_compaction,
+    _timestamps,
 )

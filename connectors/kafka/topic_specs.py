@@ -27,6 +27,8 @@ DELETE_RETENTION: Final = "delete.retention.ms"
 MIN_COMPACTION_LAG: Final = "min.compaction.lag.ms"
 MAX_COMPACTION_LAG: Final = "max.compaction.lag.ms"
 MIN_IN_SYNC: Final = "min.insync.replicas"
+TIMESTAMP_TYPE: Final = "message.timestamp.type"
+TIMESTAMP_AHEAD: Final = "message.timestamp.after.max.ms"
 
 SAFE_REPLICAS: Final = 3
 """With as many, one broker may be away while everything that is acknowledged is on two."""
@@ -59,7 +61,7 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
     brief = _common(kafka) | {CLEANUP: "delete", RETENTION_MS: str(QUERY_RETENTION_MS)}
     everywhere = kafka.partitions
     rows = [
-        (names.documents, "document changes, replayable", everywhere, keep),
+        (names.documents, "document changes, replayable", everywhere, keep | _dated(settings)),
         (settings.index_topic, f"manifests of generation {settings.generation}", everywhere, follow),
         (names.floors, "access floors", everywhere, follow),
         (names.control, "the live generation", 1, compact),
@@ -79,6 +81,11 @@ def _common(kafka: KafkaSettings) -> dict[str, str]:
     if kafka.replication_factor >= SAFE_REPLICAS:
         config[MIN_IN_SYNC] = str(SAFE_IN_SYNC)
     return config
+
+
+def _dated(settings: Settings) -> dict[str, str]:
+    """A change is as new as its producer says: to send it again makes it no newer, and nobody wins from the future."""
+    return {TIMESTAMP_TYPE: "CreateTime", TIMESTAMP_AHEAD: str(settings.max_ahead_ms)}
 
 
 def _kept_forever(kafka: KafkaSettings) -> dict[str, str]:

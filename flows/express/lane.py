@@ -126,10 +126,9 @@ class ExpressLane:
 
     def _narrowing(self, records: list[Record], sightings: Sightings) -> Iterator[Raised]:
         """Floors of what the write path has yet to publish."""
-        now_ms = time.time_ns() // 1_000_000
         published = self._positions()
         for record in records:
-            item = decode(record, self._settings.indexes, now_ms)
+            item = decode(record, self._settings.indexes)
             found = narrows(item, self._known(item), sightings)
             if found is not None and published.get(record.partition, 0) <= record.offset:
                 yield Raised(record.partition, *found)

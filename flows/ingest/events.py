@@ -84,17 +84,21 @@ class Tick:
     position: int
 
 
-def decode(record: Record, indexes: Mapping[str, IndexSettings], now_ms: int) -> Event | Rejection:
-    """`record` as an event, or why not. Blocks on nothing, raises nothing for whatever bytes come."""
+def decode(record: Record, indexes: Mapping[str, IndexSettings]) -> Event | Rejection:
+    """`record` as an event, or why not. Blocks on nothing, raises nothing for whatever bytes come.
+
+    No clock has a say: what is rejected once is rejected whenever it is read again. How far ahead a time may be is counted from
+    the record's timestamp, which Kafka (embedded: the intake) holds to its own clock when it takes the record in.
+    """
     try:
         _check_headers(record)
         change = _null_delete(record, indexes) if record.value is None else parse(DocumentChange, record.value)
         _check_key(record, change)
         settings = _index_settings(change.index, indexes)
         time_ms = to_ms(change.event_time) if change.event_time is not None else record.timestamp_ms
-        version = _version(change, time_ms, settings, now_ms)
+        version = _version(change, time_ms, settings, record)
     except Rejected as exc:
-        key, salvage = _salvage(record, indexes, now_ms)
+        key, salvage = _salvage(record, indexes)
         return Rejection(record, exc.reason, exc.detail, key, salvage)
     return Event(DocKey(change.index, change.doc_id), change, version, time_ms, change.content_digest(), record)
 
@@ -173,7 +177,7 @@ def _index_settings(index: str, indexes: Mapping[str, IndexSettings]) -> IndexSe
     return indexes[index]
 
 
-def _version(change: DocumentChange, time_ms: int, settings: IndexSettings, now_ms: int) -> int:
+def _version(change: DocumentChange, time_ms: int, settings: IndexSettings, record: Record) -> int:
     if settings.versions == "producer":
         if change.version is None:
             msg = "version_missing"
@@ -186,17 +190,22 @@ def _version(change: DocumentChange, time_ms: int, settings: IndexSettings, now_
             f"index {change.index!r} orders changes by event time; leave `version` out, or set "
             f"{index_assignment(change.index, 'versions', 'producer')} before the first event",
         )
-    if time_ms > now_ms + settings.max_future_skew_s * 1000:
-        ahead = (time_ms - now_ms) / 1000
+    if not _is_soon_enough(time_ms, settings, record):
+        ahead = (time_ms - record.timestamp_ms) / 1000
+        allowed = f"allowed are {settings.max_future_skew_s:.0f} s"
         msg = "time_in_future"
-        raise Rejected(msg, f"event time is {ahead:.0f} s ahead; allowed are {settings.max_future_skew_s:.0f} s")
+        raise Rejected(msg, f"event time is {ahead:.0f} s ahead of the message's Kafka timestamp; {allowed}")
     if not 0 <= time_ms <= MAX_VERSION:
         msg = "invalid"
         raise Rejected(msg, "event time must not be before 1970")
     return time_ms
 
 
-def _salvage(record: Record, indexes: Mapping[str, IndexSettings], now_ms: int) -> tuple[DocKey | None, DocumentState | None]:
+def _is_soon_enough(time_ms: int, settings: IndexSettings, record: Record) -> bool:
+    return time_ms <= record.timestamp_ms + settings.max_future_skew_s * 1000
+
+
+def _salvage(record: Record, indexes: Mapping[str, IndexSettings]) -> tuple[DocKey | None, DocumentState | None]:
     """What a rejected message still says about its document: that a version failed, and whom and how long it would have let read.
 
     All of it narrows: above the shown content's version, access and ends only take away.
@@ -208,7 +217,7 @@ def _salvage(record: Record, indexes: Mapping[str, IndexSettings], now_ms: int) 
     if doc_id is None or settings is None or record.key != doc_id.encode():
         return None, None
     event_ms = _salvaged_time(wire, record)
-    version = _salvaged_version(wire, event_ms, settings, now_ms)
+    version = _salvaged_version(wire, event_ms, settings, record)
     if version is None:
         return None, None
     narrowed = effect_of(version=version, allow=_salvaged_allow(wire), failed=True)
@@ -243,11 +252,11 @@ def _salvaged_time(wire: dict[str, Any], record: Record) -> int:
     return to_ms(stamp) if stamp is not None else record.timestamp_ms
 
 
-def _salvaged_version(wire: dict[str, Any], event_ms: int, settings: IndexSettings, now_ms: int) -> int | None:
+def _salvaged_version(wire: dict[str, Any], event_ms: int, settings: IndexSettings, record: Record) -> int | None:
     if settings.versions == "producer":
         version = wire.get("version")
         return version if type(version) is int and 0 <= version <= MAX_VERSION else None
-    return event_ms if 0 <= event_ms <= now_ms + settings.max_future_skew_s * 1000 else None
+    return event_ms if event_ms >= 0 and _is_soon_enough(event_ms, settings, record) else None
 
 
 def _salvaged_allow(wire: dict[str, Any]) -> AllowList | None:

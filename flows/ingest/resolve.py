@@ -8,18 +8,19 @@ import time
 from collections.abc import Callable, Mapping
 
 from connectors.blobs import BlobRejected, BlobStore, BlobTroubled
-from connectors.kafka import KafkaLink, PartitionReader
+from connectors.kafka import KafkaLink, PartitionReader, Record
 from connectors.parsing import Parsed, Parser, clean_title
 from flows.chunking import Chunker
 from flows.ingest.events import Event, decode
 from flows.ingest.lane import Resolved
 from flows.ingest.patience import Patience
 from schemas.documents import ContentReference, InlineText
-from schemas.errors import DataLoss
+from schemas.errors import DataLoss, Retryable
 from schemas.index import SourcePosition
 from schemas.settings import MIB, BlobSettings, IndexSettings, ParsingSettings
 
-RECALL_TIMEOUT_S = 10.0
+RECALL_TIMEOUT_S = 2.0
+"""Of one try, of as many as it takes."""
 
 _HEADING = re.compile(r"#{1,6}[^\S\n]")  # no more than the mark: patterns for the rest take a cube of the blanks in a line
 
@@ -60,17 +61,14 @@ class ContentResolver:
 
     def recall(self, source: SourcePosition) -> Event | None:
         reader = PartitionReader(self._link, self._topic, source.partition, source.offset)
-        deadline = time.monotonic() + RECALL_TIMEOUT_S
         try:
-            while time.monotonic() < deadline:
-                for record in reader.poll_blocking(0.1, 1):
-                    event = decode(record, self._indexes, record.timestamp_ms)
-                    return event if record.offset == source.offset and isinstance(event, Event) else None
+            record = self._patience.insist("Kafka", lambda: _next_of(reader))
         except DataLoss:
             return None
         finally:
             reader.close()
-        return None
+        event = decode(record, self._indexes)
+        return event if record.offset == source.offset and isinstance(event, Event) else None
 
     def _parse(self, event: Event) -> Parsed:
         content = event.change.content
@@ -91,6 +89,15 @@ class ContentResolver:
             msg = "only upserts are resolved"
             raise AssertionError(msg)
         return self._parser.parse(content.base64, content.media_type, timeout_s=deadline)
+
+
+def _next_of(reader: PartitionReader) -> Record:
+    deadline = time.monotonic() + RECALL_TIMEOUT_S
+    while time.monotonic() < deadline:
+        for record in reader.poll_blocking(0.1, 1):
+            return record
+    msg = f"{reader.topic}[{reader.partition}] gave nothing in {RECALL_TIMEOUT_S:g} s"
+    raise Retryable(msg)
 
 
 def _bounded(fetch: Callable[[], bytes], patience_s: float) -> Callable[[], bytes]:

@@ -1,7 +1,7 @@
 """One ingest process: its parts, its lanes, and the functions that the dataflow's steps call.
 
-A lane opens in this order: fence whoever wrote the partition before, read the partition of the index log to its end, leave an
-owner record, continue after the last marker. Losing a process or changing the number of workers costs this re-read, nothing more.
+A lane opens in this order: fence whoever wrote the partition before, leave an owner record, read the partition of the index log
+to its end, continue after the last marker. Losing a process or changing the number of workers costs this re-read, nothing more.
 """
 
 from __future__ import annotations
@@ -311,8 +311,8 @@ class IngestRuntime:
 
     def decode(self, items: list[Record | Tick]) -> list[Event | Rejection | Tick]:
         """Bytes to events. Ticks pass through."""
-        now_ms, indexes = self.now_ms(), self.settings.indexes
-        return [item if isinstance(item, Tick) else decode(item, indexes, now_ms) for item in items]
+        indexes = self.settings.indexes
+        return [item if isinstance(item, Tick) else decode(item, indexes) for item in items]
 
     def plan(self, items: list[Event | Rejection | Tick]) -> list[Work]:
         """Fence and dedupe; fetch, parse and chunk what advances."""

@@ -29,12 +29,18 @@ log = structlog.get_logger(__name__)
 
 
 class Intake:
-    """Accepts change events for `rag.documents`. Thread-safe; callers wait for each other, so order is the journal's order."""
+    """Accepts change events for `rag.documents`. Thread-safe; callers wait for each other, so order is the journal's order.
 
-    def __init__(self, link: KafkaLink, topic: str, partitions: int, journal: Journal) -> None:
+    Args:
+        max_ahead_ms: how far ahead of the clock an event's timestamp may be, which from then on decides how new it is: what Kafka
+            sees to by `message.timestamp.after.max.ms`.
+    """
+
+    def __init__(self, link: KafkaLink, topic: str, partitions: int, journal: Journal, *, max_ahead_ms: int) -> None:
         self._topic = topic
         self._partitions = partitions
         self._journal = journal
+        self._max_ahead_ms = max_ahead_ms
         self._producer = Producer(link)
         self._lock = threading.Lock()
         self._is_closing = threading.Event()
@@ -94,11 +100,16 @@ class Intake:
                 f"{MAX_EVENT_BYTES:,}. "
                 "Use a `uri` for its content, or Kafka (RAG_KAFKA__BOOTSTRAP_SERVERS)",
             )
-        return record._replace(
-            topic=self._topic,
-            partition=partition_for_key(key, self._partitions),
-            timestamp_ms=record.timestamp_ms if record.timestamp_ms is not None else now_ms,
-        )
+        timestamp_ms = record.timestamp_ms if record.timestamp_ms is not None else now_ms
+        if timestamp_ms > now_ms + self._max_ahead_ms:
+            msg = "time_in_future"
+            ahead, allowed = (timestamp_ms - now_ms) / 1000, self._max_ahead_ms / 1000
+            raise Rejected(
+                msg,
+                f"the timestamp of the event for {key[:80].decode(errors='replace')!r} is {ahead:.0f} s ahead of the clock; "
+                f"allowed are {allowed:.0f} s (RAG_INDEXES__<name>__MAX_FUTURE_SKEW_S)",
+            )
+        return record._replace(topic=self._topic, partition=partition_for_key(key, self._partitions), timestamp_ms=timestamp_ms)
 
 
 def _groups(records: Sequence[OutRecord]) -> Iterator[list[OutRecord]]:

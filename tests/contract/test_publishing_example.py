@@ -59,7 +59,7 @@ def test_the_python_example_publishes(link: KafkaLink, topic_prefix: str) -> Non
             records = list(reader.poll_blocking(0.2, 1))
     finally:
         reader.close()
-    event = decode(records[0], {"docs": IndexSettings()}, records[0].timestamp_ms)
+    event = decode(records[0], {"docs": IndexSettings()})
     assert isinstance(event, Event)
     assert event.change.doc_id.encode() == records[0].key == KEY
 

@@ -30,7 +30,7 @@ REASON_SOURCES = ("schemas/wire.py", "flows/ingest/*.py", "connectors/parsing/*.
 
 def _decoded(block: CodeBlock) -> Event | Rejection:
     key = json.loads(block.text)["doc_id"].encode()
-    return decode(Record("rag.documents", 0, 0, NOW_MS, key, block.text.encode()), INDEXES, NOW_MS)
+    return decode(Record("rag.documents", 0, 0, NOW_MS, key, block.text.encode()), INDEXES)
 
 
 @pytest.mark.parametrize("block", EXAMPLES, ids=lambda block: f"line {block.line}")
@@ -59,7 +59,7 @@ def test_every_op_and_kind_of_content_has_an_example() -> None:
 def test_null_deletes() -> None:
     """What the page says of null values and their headers."""
     record = Record("rag.documents", 0, 0, NOW_MS, b"T-1842", None, (("rag-index", b"tickets"), ("rag-version", b"8")))
-    event = decode(record, INDEXES, NOW_MS)
+    event = decode(record, INDEXES)
     assert isinstance(event, Event)
     assert (event.change.op, event.key, event.version) == ("delete", ("tickets", "T-1842"), 8)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -37,7 +38,7 @@ from ragstream.publishing import PublishOptions, changes_from
 from ragstream.publishing.run import Publisher
 from ragstream.publishing.sink import DoorSink
 from ragstream.reach import reach
-from schemas.errors import Retryable
+from schemas.errors import Rejected, Retryable
 from schemas.index import PROGRESS, LogKey, Progress
 from schemas.queries import AnswerEvent, QueryRequest
 from schemas.settings import KafkaSettings, Settings, load_settings
@@ -79,7 +80,10 @@ def test_a_folder_published_through_the_door_is_in_the_log_and_the_journal(link:
         (folder / f"{number}.md").write_text(f"text {number}")
     with closing(Journal(tmp_path / "events.log", 4)) as journal:
         journal.open()
-        with closing(Intake(link, TOPICS.documents, 4, journal)) as intake, closing(Door(intake, "token")) as door:
+        with (
+            closing(Intake(link, TOPICS.documents, 4, journal, max_ahead_ms=0)) as intake,
+            closing(Door(intake, "token")) as door,
+        ):
             door.open()
             summary = Publisher(DoorSink(door.url, "token"), TOPICS.documents).publish(changes_from(folder, PublishOptions()))
         assert (summary.published, summary.problem_count, journal.records) == (20, 0, 20)
@@ -117,7 +121,7 @@ def test_a_replay_waits_for_slow_consumers_for_as_long_as_they_need(
     with closing(Journal(tmp_path / "events.log", 4)) as journal:
         journal.open()
         journal.append(changes(20))
-        with closing(Intake(held_back, TOPICS.documents, 4, journal)) as intake:
+        with closing(Intake(held_back, TOPICS.documents, 4, journal, max_ahead_ms=0)) as intake:
             replay = threading.Thread(target=intake.replay)
             replay.start()
             wait_until(lambda: intake.replayed > 0, within_s=WITHIN_S, what="the replay to begin")
@@ -134,7 +138,7 @@ def test_a_replay_that_waits_ends_with_the_process(held_back: KafkaLink, tmp_pat
     with closing(Journal(tmp_path / "events.log", 4)) as journal:
         journal.open()
         journal.append(changes(20))
-        intake = Intake(held_back, TOPICS.documents, 4, journal)
+        intake = Intake(held_back, TOPICS.documents, 4, journal, max_ahead_ms=0)
         replay = threading.Thread(target=intake.replay)
         replay.start()
         wait_until(lambda: intake.replayed > 0, within_s=WITHIN_S, what="the replay to begin")
@@ -144,13 +148,34 @@ def test_a_replay_that_waits_ends_with_the_process(held_back: KafkaLink, tmp_pat
         assert intake.replayed < 20
 
 
+def test_an_event_is_as_new_after_a_restart_as_before(link: KafkaLink, tmp_path: Path) -> None:
+    """Its timestamp is journaled, the intake's as the sender's; one from the future is refused, and nothing with it."""
+    sender_ms = time.time_ns() // 1_000_000 + 50_000
+    sent = [OutRecord("", b"a", b"1", timestamp_ms=timestamp_ms) for timestamp_ms in (None, sender_ms, 5)]
+    with closing(Journal(tmp_path / "events.log", 4)) as journal:
+        journal.open()
+        with closing(Intake(link, TOPICS.documents, 4, journal, max_ahead_ms=60_000)) as intake:
+            intake.accept(sent)
+            before = [record.timestamp_ms for record in read_all(link, TOPICS.documents, 3)]
+            with pytest.raises(Rejected, match="ahead of the clock"):
+                intake.accept([*sent, OutRecord("", b"a", b"4", timestamp_ms=sender_ms + 60_000)])
+    with closing(Journal(tmp_path / "events.log", 4)) as journal:
+        journal.open()
+        with closing(Intake(link, TOPICS.documents, 4, journal, max_ahead_ms=0)) as intake:
+            intake.replay()
+    again = [record.timestamp_ms for record in read_all(link, TOPICS.documents, 6)]
+    assert again == before * 2
+    assert before[1:] == [sender_ms, 5]
+    assert abs(before[0] - sender_ms) < 60_000
+
+
 def test_what_finds_no_room_is_not_journaled(held_back: KafkaLink, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Or it would come out of the journal at the next start, though nobody was told that it was accepted."""
     monkeypatch.setattr("ragstream.embedded.intake.ROOM_TIMEOUT_S", 0.1)
     monkeypatch.setattr("ragstream.embedded.intake.BATCH", 1)
     with closing(Journal(tmp_path / "events.log", 4)) as journal:
         journal.open()
-        with closing(Intake(held_back, TOPICS.documents, 4, journal)) as intake:
+        with closing(Intake(held_back, TOPICS.documents, 4, journal, max_ahead_ms=0)) as intake:
             with pytest.raises(Backpressure, match="slow has yet to read"):
                 intake.accept(changes(20))
             in_log = held_back.backlog.unread(TOPICS.documents, partition_for_key(b"a", 4))[1]  # type: ignore[union-attr]

@@ -1,10 +1,15 @@
 """Topics are made once, and what breaks a promise is found with its remedy."""
 
+import time
+from contextlib import closing
+
 import pytest
 
 from connectors.kafka.link import KafkaLink
+from connectors.kafka.producer import Producer
+from connectors.kafka.records import OutRecord
 from connectors.kafka.topics import TopicFinding, TopicSpec, check_topics, create_topics, topic_specs
-from schemas.errors import RagError
+from schemas.errors import RagError, Rejected
 from schemas.settings import KafkaSettings, Settings
 from tests.contract.connectors.kafka.conftest import Broker, create_topic
 
@@ -55,6 +60,18 @@ def test_topics_are_created_once_and_pass_the_check(real_broker: Broker) -> None
             "or lower RAG_KAFKA__MAX_MESSAGE_BYTES",
             id="takes-too-little",
         ),
+        pytest.param(
+            {"retention_ms": "-1", "message_timestamp_after_max_ms": "3600000"},
+            "whose clock is up to 60 minutes fast",
+            "--add-config message.timestamp.after.max.ms=300000",
+            id="believes-fast-clocks",
+        ),
+        pytest.param(
+            {"retention_ms": "-1", "message_timestamp_type": "LogAppendTime"},
+            "counts as a new one",
+            "--add-config message.timestamp.type=CreateTime",
+            id="dates-anew",
+        ),
     ],
 )
 def test_a_documents_topic_that_breaks_rebuilds_is_found(
@@ -63,10 +80,25 @@ def test_a_documents_topic_that_breaks_rebuilds_is_found(
     """By the setting that does it, with the command that mends it."""
     settings = make_settings(real_broker.prefix)
     documents = topic_specs(settings)[0]
-    create_topic(real_broker.link.bootstrap, documents.name, 2, **{"max_message_bytes": "9000000", **config})
+    sound = {"max_message_bytes": "9000000", "message_timestamp_after_max_ms": "300000"}
+    create_topic(real_broker.link.bootstrap, documents.name, 2, **{**sound, **config})
     [found] = problems(check_topics(real_broker.link, [documents]))
     assert problem in found
     assert remedy in found
+
+
+def test_a_change_from_the_future_is_refused(real_broker: Broker) -> None:
+    """By Kafka, as soon as it is sent: from what it takes, everybody at any time tells alike what is too far ahead."""
+    documents = topic_specs(make_settings(real_broker.prefix))[0]
+    create_topics(real_broker.link, [documents])
+    now_ms = time.time_ns() // 1_000_000
+    with closing(Producer(real_broker.link)) as producer:
+        for timestamp_ms in (now_ms + 100_000, 1_000):
+            producer.send(OutRecord(documents.name, b"a", b"1", timestamp_ms=timestamp_ms))
+        producer.flush(30)
+    with closing(Producer(real_broker.link)) as producer, pytest.raises(Rejected, match="timestamp"):
+        producer.send(OutRecord(documents.name, b"a", b"1", timestamp_ms=now_ms + 1_000_000))
+        producer.flush(30)
 
 
 def test_an_index_that_does_not_compact_is_found(real_broker: Broker) -> None:

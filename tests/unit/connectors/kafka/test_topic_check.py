@@ -80,6 +80,21 @@ def test_what_no_view_follows_may_forget_its_deletes() -> None:
     assert setting_problems(letters, letters.config | {"delete.retention.ms": "1", "min.compaction.lag.ms": "0"}, KAFKA) == []
 
 
+def test_changes_may_be_dated_as_far_ahead_as_the_most_lenient_index_takes_them() -> None:
+    """Stricter is nobody's fault; an old broker doesn't tell."""
+    indexes = {"news": {"max_future_skew_s": 3600}, "docs": {}}
+    [lenient, *_] = topic_specs(Settings.model_validate({"indexes": indexes}))
+    name = "message.timestamp.after.max.ms"
+    assert (DOCUMENTS.config[name], lenient.config[name]) == ("300000", "3600000")
+    assert setting_problems(lenient, lenient.config | {name: "300000"}, KAFKA) == []
+    [found] = setting_problems(DOCUMENTS, lenient.config, KAFKA)
+    assert "up to 60 minutes fast" in found.problem
+    assert found.remedy.startswith("kafka-configs.sh")
+    assert "=300000 (or raise RAG_INDEXES__<name>__MAX_FUTURE_SKEW_S)" in found.remedy
+    untold = {setting: value for setting, value in DOCUMENTS.config.items() if not setting.startswith("message.timestamp")}
+    assert setting_problems(DOCUMENTS, untold, KAFKA) == []
+
+
 def test_a_broker_that_does_not_tell_a_setting_is_not_guessed_at() -> None:
     """Not everything that speaks Kafka's protocol has all of them."""
     names = ("delete.retention.ms", "min.compaction.lag.ms", "max.compaction.lag.ms")

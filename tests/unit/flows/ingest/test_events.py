@@ -16,7 +16,7 @@ from schemas.documents import DocumentChange
 from schemas.index import DocKey
 from schemas.join import DocumentState, join
 from schemas.settings import IndexSettings
-from schemas.wire import MAX_VERSION
+from schemas.wire import MAX_VERSION, from_ms
 from tests import messages
 
 NOW_MS = 1_760_000_000_000
@@ -49,7 +49,7 @@ def mutations(draw: st.DrawFn) -> tuple[bytes, bytes]:
 
 
 def _decode(value: bytes | None, key: bytes | None = b"a", indexes: Any = None, headers: Any = ()) -> Event | Rejection:
-    return decode(Record("rag.documents", 0, 5, NOW_MS, key, value, headers), indexes or ONE, NOW_MS)
+    return decode(Record("rag.documents", 0, 5, NOW_MS, key, value, headers), indexes or ONE)
 
 
 def _rejected(indexes: Any = None, headers: Any = (), **fields: Any) -> Rejection:
@@ -68,7 +68,7 @@ def test_any_bytes(value: bytes | None, key: bytes | None, headers: Any, indexes
 def test_damaged_messages(message: tuple[bytes, bytes], headers: Any, indexes: Any, timestamp_ms: int) -> None:
     """Never an exception either; an event bears the key it came with, a rejection a reason and a detail."""
     key, value = message
-    decoded = decode(Record("rag.documents", 0, 5, timestamp_ms, key, value, headers), indexes, NOW_MS)
+    decoded = decode(Record("rag.documents", 0, 5, timestamp_ms, key, value, headers), indexes)
     if isinstance(decoded, Event):
         assert decoded.key.doc_id.encode() == key
         assert 0 <= decoded.version <= MAX_VERSION
@@ -207,24 +207,45 @@ def test_the_key_is_the_doc_id(key: bytes | None) -> None:
 def test_unreadable_headers_are_a_rejection() -> None:
     """They may name an index or a version; the dead letter says that they are left out."""
     record = Record("t", 0, 0, NOW_MS, b"a", b'{"op":"delete","doc_id":"a"}', (), has_unreadable_headers=True)
-    decoded = decode(record, ONE, NOW_MS)
+    decoded = decode(record, ONE)
     assert isinstance(decoded, Rejection)
     assert decoded.reason == "unreadable_headers"
     assert not dead_letter(record, decoded.reason, decoded.detail, NOW_MS).is_complete
 
 
-def test_skew_is_bounded() -> None:
-    """300 s ahead pass, more don't; a Kafka timestamp is held to the same."""
-    at = [NOW_MS + 300_000, NOW_MS + 300_001]
-    raw = b'{"op":"delete","doc_id":"a"}'
-    decoded = [decode(Record("t", 0, 0, ms, b"a", raw), ONE, NOW_MS) for ms in at]
-    assert isinstance(decoded[0], Event)
-    assert isinstance(decoded[1], Rejection)
-    assert decoded[1].reason == "time_in_future"
+@pytest.mark.parametrize("sent_ms", [0, NOW_MS, 4_000_000_000_000], ids=["1970", "now", "2096"])
+def test_skew_is_bounded_by_the_time_of_the_message_itself(sent_ms: int) -> None:
+    """300 s ahead of its Kafka timestamp pass, more don't: whatever clock reads it, and whenever it does so again."""
+    changes = [{"op": "upsert", "doc_id": "a", "event_time": from_ms(sent_ms + ahead)} for ahead in (300_000, 300_001)]
+    values = [DocumentChange.model_validate(change | {"content": {"text": "x"}}).to_bytes() for change in changes]
+    accepted, rejected = (decode(Record("t", 0, 0, sent_ms, b"a", value), ONE) for value in values)
+    assert isinstance(accepted, Event)
+    assert accepted.version == sent_ms + 300_000
+    assert isinstance(rejected, Rejection)
+    assert (rejected.reason, rejected.salvage) == ("time_in_future", None)
 
 
 def test_a_message_without_any_time_is_rejected() -> None:
     """Brokers say -1 where there is none."""
-    decoded = decode(Record("t", 0, 0, -1, b"a", b'{"op":"delete","doc_id":"a"}'), ONE, NOW_MS)
+    decoded = decode(Record("t", 0, 0, -1, b"a", b'{"op":"delete","doc_id":"a"}'), ONE)
     assert isinstance(decoded, Rejection)
     assert decoded.reason == "invalid"
+
+
+@pytest.mark.parametrize(
+    ("index", "remedy"),
+    [("hr", "RAG_INDEXES__hr__VERSIONS=timestamp"), ("team-hr", """RAG_INDEXES='{"team-hr": {"versions": "timestamp"}}'""")],
+)
+def test_an_index_that_is_not_there_is_told_as_a_shell_can_add_it(index: str, remedy: str) -> None:
+    """A variable with a dash in its name can't be exported."""
+    rejected = _rejected(op="upsert", acl=[], index=index, content={"text": "x"})
+    assert rejected.reason == "unknown_index"
+    assert remedy in rejected.detail
+
+
+def test_how_an_index_orders_is_told_as_a_shell_can_set_it() -> None:
+    """The same for a version that the index doesn't take."""
+    indexes = {"docs": IndexSettings(), "team-hr": IndexSettings()}
+    rejected = _rejected(indexes, op="upsert", acl=[], index="team-hr", version=3, content={"text": "x"})
+    assert rejected.reason == "version_not_allowed"
+    assert """RAG_INDEXES='{"team-hr": {"versions": "producer"}}'""" in rejected.detail

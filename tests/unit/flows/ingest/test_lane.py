@@ -53,7 +53,7 @@ class World:
         return Resolved(text, "text/markdown", event.key.doc_id, _chunks(text))
 
     def recall(self, source: SourcePosition) -> Event | None:
-        event = decode(self.source[source.offset], INDEXES, NOW)
+        event = decode(self.source[source.offset], INDEXES)
         return event if isinstance(event, Event) else None
 
     def open(self) -> Lane:
@@ -118,7 +118,7 @@ def run(world: World, rng: random.Random, *, crash_rate: float = 0.0, now_ms: in
     while world.position < len(world.source):
         batch: list[Work] = []
         for record in world.source[world.position : world.position + rng.randint(1, 6)]:
-            batch += lane.plan(decode(record, INDEXES, now_ms), world, now_ms)
+            batch += lane.plan(decode(record, INDEXES), world, now_ms)
         crash = rng.random() < crash_rate
         point = rng.choice(["planned", "written"]) if crash else "published"
         if point != "planned":
@@ -173,7 +173,7 @@ def test_outcomes_of_an_undisturbed_run_are_one_per_event(seed: int) -> None:
     world = World(records_of(changes))
     lane = world.open()
     for record in world.source:
-        works = lane.plan(decode(record, INDEXES, NOW), world, NOW)
+        works = lane.plan(decode(record, INDEXES), world, NOW)
         assert [w.source for w in works if w.outcome is not None] == [SourcePosition(0, record.offset)]
 
 
@@ -186,7 +186,7 @@ def _outcomes(world: World) -> list[Outcome | None]:
     lane = world.open()
     outcomes = []
     for record in world.source:
-        works = lane.plan(decode(record, INDEXES, NOW), world, NOW)
+        works = lane.plan(decode(record, INDEXES), world, NOW)
         world.write(works)
         world.publish(works, lane)
         outcomes += [w.outcome for w in works if w.source]
@@ -213,7 +213,7 @@ def test_an_unchanged_version_survives_a_crash() -> None:
     _outcomes(world)
     world.compact()
     late = records_of([*(_change(v=1, op="delete") for _ in range(2)), _change(v=5, **UP, content={"text": "B"})])[2]
-    works = world.open().plan(decode(late, INDEXES, NOW), world, NOW)
+    works = world.open().plan(decode(late, INDEXES), world, NOW)
     assert [w.outcome for w in works] == [Outcome.FENCED]
 
 
@@ -234,7 +234,7 @@ def test_a_carried_chunk_keeps_its_row_and_is_not_embedded_again() -> None:
         records_of([_change(v=1, **UP, content={"text": "one\n\ntwo"}), _change(v=2, **UP, content={"text": "one\n\n2"})])
     )
     lane = world.open()
-    first, second = [lane.plan(decode(r, INDEXES, NOW), world, NOW)[0] for r in world.source]
+    first, second = [lane.plan(decode(r, INDEXES), world, NOW)[0] for r in world.source]
     assert [row.text for row in first.rows] == ["one", "two"]
     assert [row.text for row in second.rows] == ["2"]
     assert second.reused_rows == 1
@@ -244,7 +244,7 @@ def test_an_access_change_rewrites_scalars_but_embeds_nothing() -> None:
     """Rows get the new allow-list; the text isn't published again."""
     world = World(records_of([_change(v=1, **UP, content={"text": "one"}), _change(v=2, op="access", acl=["group:hr"])]))
     lane = world.open()
-    _, access = [lane.plan(decode(r, INDEXES, NOW), world, NOW)[0] for r in world.source]
+    _, access = [lane.plan(decode(r, INDEXES), world, NOW)[0] for r in world.source]
     assert access.outcome == Outcome.ACCESS_ONLY
     assert [(row.text, row.scalars.allow) for row in access.rows] == [(None, ("group:hr",))]
     assert [LogKey.from_bytes(r.key or b"").kind for r in access.records] == [SEEN]
@@ -265,7 +265,7 @@ def test_a_broken_text_is_a_dead_letter_whose_narrower_acl_applies() -> None:
 def test_a_manifest_that_is_too_large_is_a_dead_letter_before_any_row_is_written() -> None:
     """Size is checked before the upsert."""
     world = World(records_of([_change(v=1, **UP, content={"text": "x" * 5000})]), max_record_bytes=4000)
-    works = world.open().plan(decode(world.source[0], INDEXES, NOW), world, NOW)
+    works = world.open().plan(decode(world.source[0], INDEXES), world, NOW)
     assert [w.outcome for w in works] == [Outcome.DEAD_LETTERED]
     assert works[0].dead_letter is not None
     assert works[0].dead_letter.reason == "manifest_too_large"
@@ -279,7 +279,7 @@ def test_a_document_that_ends_gets_a_tombstone_that_keeps_its_version() -> None:
     world = World(records_of([ends]))
     lane = world.open()
     early = START_MS + 2_000
-    world.publish(lane.plan(decode(world.source[0], INDEXES, early), world, early), lane)
+    world.publish(lane.plan(decode(world.source[0], INDEXES), world, early), lane)
     assert len(world.documents(early)) == 1
     works = lane.plan(Tick(0, NOW, 1), world, NOW)
     assert [len(rows) for w in works for _, rows in w.garbage] == [1]
@@ -320,7 +320,7 @@ def test_a_text_that_a_wrong_clock_took_away_comes_back_with_any_event(mending: 
     lane, right, wrong = world.open(), START_MS + 2_000, START_MS + 90_000
 
     def plan(item: Record | Tick, now_ms: int) -> list[Work]:
-        works = lane.plan(item if isinstance(item, Tick) else decode(item, INDEXES, now_ms), world, now_ms)
+        works = lane.plan(item if isinstance(item, Tick) else decode(item, INDEXES), world, now_ms)
         world.write(works)
         world.publish(works, lane)
         return works
@@ -355,7 +355,7 @@ def test_what_is_remembered_of_ends_grows_with_documents_not_with_events() -> No
     world = World(records_of([*later, *sooner]))
     lane = world.open()
     for record in world.source:
-        lane.plan(decode(record, INDEXES, NOW), world, NOW)
+        lane.plan(decode(record, INDEXES), world, NOW)
         assert len(lane._ends) <= 2 + SPARE_ENDS
     ends = end - 1_199
     assert not any(work.records for work in lane.plan(Tick(0, ends - 1, 1), world, ends - 1))
@@ -370,7 +370,7 @@ def test_a_document_that_is_refreshed_is_watched_once() -> None:
     world = World(records_of(fresh))
     lane, newest = world.open(), START_MS + 999_000
     for record in world.source:
-        lane.plan(decode(record, INDEXES, newest), world, newest)
+        lane.plan(decode(record, INDEXES), world, newest)
     assert len(lane._ends) == 1
     first, last = START_MS + 3_600_000, newest + 3_600_000
     assert not any(work.records for now in (first, last - 1) for work in lane.plan(Tick(0, now, 1), world, now))
@@ -399,7 +399,7 @@ def test_nothing_that_is_published_is_larger_than_a_message() -> None:
     world = World([*records_of(changes), unpacked, long_key], max_record_bytes=limit)
     lane, dead = world.open(), []
     for record in world.source:
-        works = lane.plan(decode(record, INDEXES, NOW), world, NOW)
+        works = lane.plan(decode(record, INDEXES), world, NOW)
         world.publish(works, lane)
         sent = [record for work in works for record in work.records]
         assert max(len(r.value or b"") + sum(len(v) for _, v in r.headers) for r in sent) <= limit + LETTER_ROOM_BYTES

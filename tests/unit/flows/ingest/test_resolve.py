@@ -55,7 +55,7 @@ def resolver(blobs: Blobs, give_up: threading.Event | None = None, patience_s: f
 
 def event(content: DocumentContent) -> Event:
     change = DocumentChange(op="upsert", doc_id="a", event_time=datetime(2026, 1, 1, tzinfo=UTC), content=content)
-    made = decode(Record("rag.documents", 0, 7, 1_800_000_000_000, b"a", change.to_bytes()), INDEXES, 1_800_000_000_000)
+    made = decode(Record("rag.documents", 0, 7, 1_800_000_000_000, b"a", change.to_bytes()), INDEXES)
     assert isinstance(made, Event)
     return made
 

@@ -51,6 +51,6 @@ def test_ingest_takes_it_whatever_orders_the_index(versions: str) -> None:
     change = change_of(KEY, now_ms, settings)
     record = OutRecord("rag.documents", KEY.doc_id.encode(), change.to_bytes())
     read = Record(record.topic, 0, 0, now_ms, record.key, record.value)
-    event = decode(read, {"docs": settings}, now_ms)
+    event = decode(read, {"docs": settings})
     assert isinstance(event, Event)
     assert (event.version, event.change.acl) == (now_ms, ())
