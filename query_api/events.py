@@ -100,7 +100,6 @@ def _explanation(query: Query) -> Explanation:
     found = explain(
         arms=query.retrieved or (),
         passages=query.chunks,
-        passed=query.passed,
         generation=query.generation,
         support=query.support.score if query.support else None,
         withheld=dict(query.withheld) if is_operator else None,
