@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Mapping
 from typing import Final, Protocol, cast
 
@@ -11,8 +9,6 @@ from connectors.kafka import KafkaLink, Record, TopicFollower
 from connectors.kafka.metadata import Metadata
 
 CONSUMER: Final = "view"
-PARTITIONS_FOR_S: Final = 5.0
-"""How long a topic's partitions are taken for known; ends are asked for several times a second."""
 
 
 class LogReader(Protocol):
@@ -43,7 +39,10 @@ class ViewLog(Protocol):
         ...
 
     def ends(self, topic: str, timeout_s: float) -> dict[int, int]:
-        """End of what is committed, by partition, asked now. Raises: Retryable after `timeout_s`."""
+        """End of what is committed, by partition, asked now. Raises: Retryable after `timeout_s`.
+
+        Partitions are looked up with each call: what was published into one that was added is published.
+        """
         ...
 
     def read(self, topic: str, positions: Mapping[int, int], partitions: tuple[int, ...]) -> LogReader:
@@ -70,7 +69,6 @@ class KafkaViewLog:
         self._link = link
         self._metadata = Metadata(link)
         self._reserved: set[str] = set()
-        self._partitions: dict[str, tuple[float, tuple[int, ...]]] = {}
 
     def identity(self, topic: str) -> str:
         return self._metadata.identity(topic)
@@ -79,12 +77,7 @@ class KafkaViewLog:
         return self._metadata.partitions_of(topic)
 
     def ends(self, topic: str, timeout_s: float) -> dict[int, int]:
-        asked_at, partitions = self._partitions.get(topic, (-math.inf, ()))
-        now = time.monotonic()
-        if now - asked_at > PARTITIONS_FOR_S:
-            partitions = self._metadata.partitions_of(topic, timeout_s)
-            self._partitions[topic] = (now, partitions)
-        return self._metadata.ends(topic, partitions, timeout_s)
+        return self._metadata.ends(topic, self._metadata.partitions_now(topic, timeout_s), timeout_s)
 
     def read(self, topic: str, positions: Mapping[int, int], partitions: tuple[int, ...]) -> LogReader:
         return _KafkaReader(self._link, topic, {p: positions.get(p, "start") for p in partitions})
