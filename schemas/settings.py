@@ -149,7 +149,8 @@ class BlobSettings(Section):
     max_mib: PositiveInt = 32
     patience_s: PositiveSeconds = Field(
         300.0,
-        description="A file that is there and can't be read for so long (damaged, too slow) is a dead letter; others wait for it.",
+        description="A file that is there and can't be read for so long (damaged, too slow) is a dead letter; others wait "
+        "for it.",
     )
 
 
