@@ -1,11 +1,28 @@
-"""One ingest of several processes: what their parent ends with."""
+"""One ingest of several processes: what their parent ends with, and how it stops them."""
 
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from ragstream.workers import is_orphan, outcome
+from tests.waiting import wait_until
+
+WORKER = """#!{python}
+import os, pathlib, signal, sys, threading
+
+asked = threading.Event()
+signal.signal(signal.SIGINT, lambda *_: asked.set())
+note = pathlib.Path({folder!r}) / str(os.getpid())
+note.with_suffix(".new").write_text(str(os.getpgid(0)))
+note.with_suffix(".new").rename(note.with_suffix(".group"))
+sys.exit(0 if asked.wait(30) else 1)
+"""
+PARENT = "import sys; sys.executable = {worker!r}; from ragstream.workers import run_workers; \
+sys.exit(run_workers(2, threads=1, until_caught_up=False))"
 
 
 @pytest.mark.parametrize(
@@ -31,3 +48,24 @@ def test_a_worker_is_an_orphan_when_its_parent_is_another() -> None:
     assert not is_orphan(os.getppid())
     assert is_orphan(os.getpid())
     assert not is_orphan(None)
+
+
+def test_ctrl_c_reaches_workers_once(tmp_path: Path) -> None:
+    """A terminal signals all of the foreground group: workers are in groups of their own, and are told by their parent."""
+    worker = tmp_path / "worker"
+    worker.write_text(WORKER.format(python=sys.executable, folder=str(tmp_path)))
+    worker.chmod(0o755)
+    parent = subprocess.Popen([sys.executable, "-c", PARENT.format(worker=str(worker))], start_new_session=True)
+    try:
+        notes = wait_until(
+            lambda: found if len(found := list(tmp_path.glob("*.group"))) == 2 else None, within_s=20, what="two workers"
+        )
+        assert notes is not None
+        groups = {int(note.read_text()) for note in notes}
+        os.killpg(parent.pid, signal.SIGINT)
+        assert parent.wait(20) == 0
+    finally:
+        parent.kill()
+        parent.wait()
+    assert len(groups) == 2
+    assert parent.pid not in groups
