@@ -228,7 +228,8 @@ class IngestRuntime:
             msg = (
                 f"{self._documents}/{partition} starts at {low}, but {opened.ledger.next} is the next to read: messages "
                 "are gone. "
-                "Publish the lost documents again, then set the position with a rebuild"
+                "Publish the lost documents again, and index into a new generation, such as RAG_GENERATION=g2, which reads "
+                "the log from its start (docs/operations.md, When messages are gone)"
             )
             raise DataLoss(msg)
         for key, row_ids in opened.garbage:
