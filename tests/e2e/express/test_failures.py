@@ -91,12 +91,13 @@ def is_up() -> bool:
     return REGISTRY.get_sample_value("rag_ingest_express_lane_up") == 1
 
 
-@pytest.mark.parametrize("failures", [1, 3])
+@pytest.mark.parametrize("failures", [1, 4])
 def test_after_a_failure_a_revocation_behind_a_backlog_takes_effect(
     broker: EmbeddedBroker, tmp_path: Path, failures: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Read again from where the write path stands: also the delete that was read just before it failed, in the same batch."""
     monkeypatch.setattr(lane, "FIRST_PAUSE_S", 0.1)
+    monkeypatch.setattr(lane, "MAX_PAUSE_S", 0.3)
     link = link_to(broker, tmp_path, {TOPICS.documents: 1, TOPICS.floors: 1})
     path = WritePath()
     path.failures = failures
@@ -115,8 +116,7 @@ def test_after_a_failure_a_revocation_behind_a_backlog_takes_effect(
         wait_until(lambda: not any(floors(link).values()), within_s=WITHIN_S, what="both to be cleared")
     said = [entry for entry in logs if entry["event"].startswith("express lane")]
     assert [entry["event"] for entry in said] == ["express lane starts again"] * failures + ["express lane runs again"]
-    pauses = [entry["in_s"] for entry in said[:-1]]
-    assert pauses == [0.1 * 2**n for n in range(failures)]
+    assert [entry["in_s"] for entry in said[:-1]] == [0.1, 0.2, 0.3, 0.3][:failures]
     assert not is_up() and found.problem == "the express lane has ended"
 
 
@@ -141,6 +141,21 @@ def test_while_it_fails_it_is_not_up_and_says_why(
         assert floors(link)["deleted"], "nothing was lifted"
         path.failures = 0
         wait_until(lambda: floors(link).get("revoked") and is_up(), within_s=WITHIN_S, what="the revocation")
+
+
+def test_who_has_run_for_a_while_begins_with_the_first_pause_again(
+    broker: EmbeddedBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A failure now and then is none that repeats."""
+    monkeypatch.setattr(lane, "FIRST_PAUSE_S", 0.1)
+    monkeypatch.setattr(lane, "STEADY_AFTER_S", 0.0)
+    link = link_to(broker, tmp_path, {TOPICS.documents: 1, TOPICS.floors: 1})
+    path = WritePath()
+    path.failures = 3
+    publish(link, DocumentChange(op="access", doc_id="revoked", event_time=from_ms(101), acl=()))
+    with capture_logs() as logs, express(link, path):
+        wait_until(lambda: floors(link).get("revoked"), within_s=WITHIN_S, what="the revocation")
+    assert [entry["in_s"] for entry in logs if entry["event"] == "express lane starts again"] == [0.1] * 3
 
 
 def test_a_topic_that_comes_later_is_found(broker: EmbeddedBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from connectors.kafka.embedded import EmbeddedBroker
 from connectors.kafka.topics import create_topics, topic_specs
 from query_api.view import IndexView, KafkaViewLog
 from schemas.acl import principals_of
-from schemas.floors import AccessFloor, Floor
+from schemas.floors import AccessFloor, Floor, FloorKey, LaneName
 from schemas.index import DocKey, SourcePosition
 from schemas.settings import KafkaSettings, Settings, TopicSettings
 from schemas.tokens import WriteToken
@@ -61,7 +61,8 @@ class Ingest:
     def floor(self, key: DocKey, floor: Floor | None) -> None:
         """What the express lane publishes."""
         value = floor.to_bytes() if floor else None
-        self.producer.send_and_wait(OutRecord(self.settings.kafka.topics.floors, str(key).encode(), value), 10)
+        name = FloorKey(key, LaneName(self.settings.generation, 0)).to_bytes()
+        self.producer.send_and_wait(OutRecord(self.settings.kafka.topics.floors, name, value, partition=0), 10)
 
     def close(self) -> None:
         """Release connections."""

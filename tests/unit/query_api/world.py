@@ -26,7 +26,7 @@ from query_api.repeats import Repeats
 from query_api.retrieval import Retriever
 from query_api.view import IndexView
 from schemas.acl import PUBLIC, AllowList
-from schemas.floors import Floor
+from schemas.floors import Floor, FloorKey, LaneName
 from schemas.index import DOC, DocKey, IndexEntry, LogKey
 from schemas.join import effect_of
 from schemas.queries import AnswerEvent, QueryRequest
@@ -135,7 +135,8 @@ class World:
     def floor(self, doc_id: str, floor: Floor) -> None:
         """What the express lane publishes, ahead of the manifest."""
         topic = self.settings.kafka.topics.floors
-        self.log.append(topic, 0, f"docs/{doc_id}".encode(), floor.to_bytes())
+        key = FloorKey(DocKey("docs", doc_id), LaneName(self.settings.generation, 0))
+        self.log.append(topic, 0, key.to_bytes(), floor.to_bytes())
 
     def write_rows(self, records: list[KeyValue], allow: AllowList = PUBLIC) -> None:
         for key, value in records:
