@@ -7,18 +7,20 @@ import shutil
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Producer
 
-from schemas.settings import TopicSettings
+from connectors.kafka import KafkaLink, partitions_of, read_to_end
+from schemas.settings import KafkaSettings, TopicSettings
 from tests.e2e.cli.commands import Shell, new_shell, up
 from tests.servers.kafka import KafkaAddress
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(240)
 
-KEPT = {"op": "upsert", "doc_id": "vault", "acl": ["*"], "content": {"text": "# Vault\n\nThe vault opens at nine o'clock.\n"}}
-GONE = {"op": "upsert", "doc_id": "attic", "acl": ["*"], "content": {"text": "# Attic\n\nThe attic is haunted by a heron.\n"}}
-DELETED = {"op": "delete", "doc_id": "attic"}
+OPEN: dict[str, object] = {"op": "upsert", "acl": ["*"]}
+KEPT: dict[str, object] = {**OPEN, "doc_id": "vault", "content": {"text": "# Vault\n\nThe vault opens at nine o'clock.\n"}}
+GONE: dict[str, object] = {**OPEN, "doc_id": "attic", "content": {"text": "# Attic\n\nThe attic is haunted by a heron.\n"}}
+DELETED: dict[str, object] = {"op": "delete", "doc_id": "attic"}
 WITHIN_S = 60
 
 
@@ -64,25 +66,14 @@ def wait_for(shell: Shell) -> None:
 
 def copy(servers: str, source: str, target: str) -> int:
     """Every message of `source` into `target`: key, value, headers, timestamp; twice, the last ones first."""
-    consumer = Consumer({"bootstrap.servers": servers, "group.id": "unused", "enable.auto.commit": False})
-    messages = []
-    for partition in consumer.list_topics(source, 10).topics[source].partitions:
-        low, high = consumer.get_watermark_offsets(TopicPartition(source, partition), 10)
-        consumer.assign([TopicPartition(source, partition, low)])
-        while high > low and (not messages or messages[-1].partition() != partition or messages[-1].offset() < high - 1):
-            message = consumer.poll(10)
-            assert message is not None
-            assert message.error() is None
-            messages.append(message)
-    consumer.close()
+    link = KafkaLink(KafkaSettings(), servers)
+    records = [record for partition in partitions_of(link, source) for record in read_to_end(link, source, partition)]
     producer = Producer({"bootstrap.servers": servers, "partitioner": "murmur2_random", "enable.idempotence": True})
-    for message in [*reversed(messages), *messages]:
-        _, timestamp_ms = message.timestamp()
-        producer.produce(
-            target, key=message.key(), value=message.value(), headers=message.headers() or [], timestamp=timestamp_ms
-        )
+    for record in [*reversed(records), *records]:
+        headers: list[tuple[str, str | bytes | None]] = list(record.headers)
+        producer.produce(target, key=record.key, value=record.value, headers=headers, timestamp=record.timestamp_ms)
     assert producer.flush(30) == 0
-    return len(messages)
+    return len(records)
 
 
 def test_documents_on_kafka_are_restored_from_copies_of_their_messages(
