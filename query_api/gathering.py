@@ -25,10 +25,10 @@ KEPT_A_PASSAGE: Final = 3
 """Chunks of which passages are made, in all and for each passage that is wanted: some say the same, some are joined."""
 EXACT_ROWS: Final = 2_000
 """Where at most this many rows come into question, each of them is scored, if candidates don't suffice."""
-CATCH_UP_S: Final = 0.5
+CATCH_UP_S: Final = 1.0
 CATCH_UP_SHARE: Final = 0.3
 """How long a question waits for the keyword index to take in what was edited a moment ago, where words alone would find that: so
-many seconds, but no more than this share of the remaining time. A commit takes milliseconds."""
+many seconds, but no more than this share of the remaining time. A commit takes tens of milliseconds."""
 CATCH_UPS: Final = 2
 """How often: it may be edited again meanwhile."""
 SPARE: Final = 1.5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -49,6 +50,15 @@ def is_known(log: KafkaViewLog, topic: str) -> bool:
         return False
 
 
+@pytest.fixture
+def view(settings: Settings, link: KafkaLink) -> Iterator[IndexView]:
+    """One that follows them."""
+    made = IndexView(settings, KafkaViewLog(link))
+    made.start()
+    yield made
+    made.stop()
+
+
 def add_partition(link: KafkaLink, topic: str) -> None:
     """A third one."""
     admin = AdminClient({"bootstrap.servers": link.bootstrap})
@@ -87,10 +97,8 @@ def test_a_topic_that_is_not_there_is_said(link: KafkaLink, settings: Settings) 
         assert missing not in metadata.topics(WITHIN_S)
 
 
-def test_the_stated_moment_waits_for_an_event_in_a_new_partition(settings: Settings, link: KafkaLink) -> None:
+def test_the_stated_moment_waits_for_an_event_in_a_new_partition(settings: Settings, link: KafkaLink, view: IndexView) -> None:
     """Nobody has processed it, so no moment after it is reflected, from the first measurement on."""
-    view = IndexView(settings, KafkaViewLog(link))
-    view.start()
     wait_until(lambda: view.as_of().reflected_until, within_s=WITHIN_S, what="as_of")
     add_partition(link, settings.kafka.topics.documents)
     publish(link, settings.kafka.topics.documents, 2)
@@ -105,4 +113,3 @@ def test_the_stated_moment_waits_for_an_event_in_a_new_partition(settings: Setti
     told = view.as_of()
     wait_until(lambda: (view.as_of().lag_ms or 0) > (told.lag_ms or 0) + 500, within_s=WITHIN_S, what="a growing lag")
     assert view.as_of().reflected_until == told.reflected_until
-    view.stop()
