@@ -426,6 +426,13 @@ def test_each_worker_claims_a_folder(tmp_path: Path) -> None:
     second.release()
 
 
+def test_a_folder_that_can_t_be_made_is_said_with_its_setting(tmp_path: Path) -> None:
+    """Whoever keeps a view there, `inspect` too, names what to change."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(Misconfigured, match="RAG_DATA_DIR"):
+        ClaimedFolder.first_free(tmp_path / "file" / "views")
+
+
 def test_registers_alone_show_nothing(store: ManifestStore) -> None:
     """A register record without a manifest (a stub, or compaction half read) is no document yet."""
     store.apply(records(seen(A, effect_of(version=3, digest="d", allow=PUBLIC), SourcePosition(0, 0))))
