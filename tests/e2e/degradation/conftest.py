@@ -36,7 +36,8 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealGround]:
         yield made
 
 
-@pytest.fixture(scope="package")
+# Once a run: modules come in random order, and a package's fixtures end whenever another package's module comes between.
+@pytest.fixture(scope="session")
 def small_ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
     """The embedded log and vectors, and a Redis: there in seconds."""
     folder = tmp_path_factory.mktemp("degradation-small")
@@ -60,7 +61,7 @@ def query_process(ground: RealGround, tmp_path_factory: pytest.TempPathFactory) 
         yield made
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def small_query_process(small_ground: Ground, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reading]:
     """The same for the rows that need neither Kafka nor Milvus."""
     with reading(small_ground.settings(tmp_path_factory.mktemp("query")), small_ground.where) as made:

@@ -97,7 +97,7 @@ def bad_messages(folder: Path) -> dict[str, Bad]:
     }
 
 
-@pytest.fixture(params=["embedded", "real"])
+@pytest.fixture(params=["embedded", pytest.param("real", marks=pytest.mark.slow)])
 def stack(request: pytest.FixtureRequest, tmp_path: Path, unique_name: str) -> Iterator[IngestStack]:
     sections: dict[str, Any] = {
         "kafka": {"max_message_bytes": MAX_MESSAGE_BYTES},

@@ -18,6 +18,7 @@ from tests.stacks import real_stack, stack_settings
 from tests.waiting import wait_until
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_bytewax_run_indexes_and_stops_cleanly(
     tmp_path: Path, kafka_server: KafkaAddress, milvus_server: MilvusAddress, unique_name: str

@@ -258,6 +258,7 @@ class WorkerProcess:
         return self._process.wait(30)
 
 
+@pytest.mark.slow
 def test_a_stop_ends_while_the_broker_is_away(embedded: Broker) -> None:
     """A broker that is gone holds no process: the worker leaves without goodbye, in bounded time."""
     with WorkerProcess(embedded, "one", deadline_s=0.1) as worker:
@@ -268,6 +269,7 @@ def test_a_stop_ends_while_the_broker_is_away(embedded: Broker) -> None:
         assert worker.terminate() == 0
 
 
+@pytest.mark.slow
 def test_a_kill_loses_no_query(kafka: Broker) -> None:
     """kill -9 among 200 queries, one of them slow: the next worker answers everything that was not, the slow one too."""
     ids = {f"q{number}" for number in range(200)} | {"slow"}

@@ -66,6 +66,7 @@ def test_a_broker_that_nobody_vouches_for_is_refused(tls: TlsAddress, stranger: 
     assert_aiokafka_refuses(link, topic_prefix)
 
 
+@pytest.mark.slow
 def test_a_broker_under_another_name_is_refused(tls: TlsAddress, topic_prefix: str) -> None:
     """A certificate that is good, but for another host, is an impostor's."""
     port = tls.bootstrap_servers.rpartition(":")[2]
@@ -81,6 +82,7 @@ def test_a_client_without_a_certificate_is_refused(tls: TlsAddress, topic_prefix
     assert_aiokafka_refuses(link, topic_prefix)
 
 
+@pytest.mark.slow
 def test_a_client_that_nobody_vouches_for_is_refused(tls: TlsAddress, stranger: Authority, topic_prefix: str) -> None:
     """A certificate, but of an authority that the broker doesn't trust."""
     certificate = stranger.issue("client")

@@ -80,6 +80,7 @@ def test_a_stopped_server_holds_no_caller_beyond_the_deadline(lite: LiteServer) 
     check_stopped_server(lite.uri, lite.pid)
 
 
+@pytest.mark.slow
 def test_a_stopped_milvus_holds_no_caller_beyond_the_deadline(milvus_factory: MilvusFactory) -> None:
     """The same with a real server."""
     server = milvus_factory()
@@ -142,6 +143,7 @@ def finds(store: MilvusStore, collection: str, rows: int) -> bool:
         return False
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_a_store_goes_on_after_milvus_was_killed(milvus_factory: MilvusFactory) -> None:
     """kill -9: calls fail at once while it is away; when it is back every acknowledged row is, without a new store."""
@@ -178,6 +180,7 @@ def test_what_was_released_is_loaded_by_the_next_call(milvus_server: MilvusAddre
     store.close()
 
 
+@pytest.mark.slow
 def test_other_clients_see_what_the_writer_waited_for(milvus_server: MilvusAddress, unique_name: str) -> None:
     """After `wait_visible` the first plain search of another client finds every new row, 40 times of 40."""
     writer, reader = store_at(milvus_server.uri), store_at(milvus_server.uri)
