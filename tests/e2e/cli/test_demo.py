@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import lzma
 import os
+import signal
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.cli.commands import Shell, new_shell, write_docs
+from tests.waiting import wait_until
 
 HELD = "Every promise held."
 SLICE = 8
@@ -30,6 +33,32 @@ def test_the_story_of_the_help_centre_holds(shell: Shell) -> None:
         assert f"\n{act}" in told
     assert "I don't know based on the available knowledge." in told
     assert "first answer" in told
+
+
+def test_what_it_says_to_try_next_works_as_it_is_printed(shell: Shell, tmp_path: Path) -> None:
+    """Copied into another terminal, where no virtual environment is active."""
+    data = write_docs(shell.cwd / "mine", roof="# Roof\n\nThe roof does not open.\n")
+    log = tmp_path / "demo.log"
+    # Who asks in one's own system is nothing to the demo's.
+    process = shell.having(AUTH__REQUIRE_SIGNED_QUERIES="true").start(log, "demo", "--data", str(data), "--stay", "yes")
+    try:
+        wait_until(lambda: "Ctrl-C ends it" in log.read_text(), within_s=200, what="the demo to stay up")
+        lines = log.read_text().partition("try:\n")[2].partition("Over HTTP")[0].splitlines()
+        assert len(lines) > 4
+        terminal = {**shell.environment(), "PATH": "/usr/bin:/bin"}
+        for line in lines:
+            assert subprocess.run(["/bin/sh", "-n", "-c", line], check=False, timeout=10).returncode == 0
+            if "publish" in line or "status" in line:
+                done = subprocess.run(
+                    line, shell=True, cwd=shell.cwd, env=terminal, capture_output=True, text=True, check=False, timeout=60
+                )
+                assert (done.returncode, "not found" in done.stderr) == (0, False), (line, done.stderr)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
 
 
 def test_a_folder_of_one_s_own(shell: Shell) -> None:
