@@ -167,6 +167,25 @@ def test_a_lane_converges_to_the_fold(seed: int, shuffled: bool, crash_rate: flo
 
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 10**6))
+def test_whatever_a_clock_has_done_sending_everything_again_mends_it(seed: int) -> None:
+    """A clock that jumps by weeks takes texts away and shows what is over; once it is right, the fold comes of it."""
+    changes, rng = history(seed, documents=10, now_ms=NOW), random.Random(seed)
+    world = World(records_of([*changes, *changes]))
+    lane = world.open()
+    for record in world.source:
+        now_ms = NOW + rng.choice([-2, 0, 2]) * 10**9 if record.offset < len(changes) else NOW
+        works = [*lane.plan(Tick(0, now_ms, world.position), world, now_ms), *lane.plan(decode(record, INDEXES), world, now_ms)]
+        world.write(works)
+        world.publish(works, lane)
+        if rng.random() < 0.1:
+            world.collect(lane)
+            lane = world.open()
+    run(world, rng)
+    assert_is_the_fold(world, changes)
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10**6))
 def test_outcomes_of_an_undisturbed_run_are_one_per_event(seed: int) -> None:
     """Every event has exactly one outcome."""
     changes = history(seed, documents=10, now_ms=NOW)
