@@ -15,6 +15,9 @@ from query_api.view.store import Dirty, ManifestStore
 FEED_AT_ONCE: Final = 1_000
 COMMIT_AFTER_DOCUMENTS: Final = 4_000
 """A first load is committed in pieces of this size: a crash costs one piece, and memory stays bounded."""
+HURRIED_REST: Final = 1.0
+"""A hurried commit comes no sooner after the last one than so many times what that took: under steady writes somebody always
+waits, and commits are not to take all of a core."""
 
 _log = structlog.get_logger(__name__)
 
@@ -72,7 +75,8 @@ class KeywordFeed:
             return False
         if len(self._fed) >= COMMIT_AFTER_DOCUMENTS:
             return True
-        return is_caught_up and (is_hurried or self._clock() - self._last_commit_s >= self._commit_s)
+        rest_s = min(self._commit_s, HURRIED_REST * self.commit_took_s) if is_hurried else self._commit_s
+        return is_caught_up and self._clock() - self._last_commit_s >= rest_s
 
     @property
     def is_clean(self) -> bool:

@@ -90,8 +90,8 @@ class Follower:
         Raises: DataLoss, with nothing applied: the log may no longer hold what was to be read. `start_over`.
         """
         records = self._readers[self._topics.floors].poll(0)
-        is_awaited = is_hurried and is_caught_up  # what somebody waits for may have been applied by the turn before
-        records += self._readers[self._topics.index_log].poll(0 if records or is_awaited else POLL_S)
+        is_due = self._feed.is_due(is_caught_up=is_caught_up, is_hurried=is_hurried)  # of what the turns before have fed
+        records += self._readers[self._topics.index_log].poll(0 if records or is_due else POLL_S)
         if self._has_moved() and self.store.was_away_too_long():
             # Kafka was away from here, not from others: what they cleared meanwhile may be gone, its offsets passed in silence.
             raise DataLoss(AWAY)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -37,19 +38,21 @@ def follower_of(folder: Path, log: MemoryLog, commit_s: float) -> Follower:
     )
 
 
-@pytest.mark.parametrize(("is_hurried", "commit_s"), [(True, 3600.0), (False, 1e-9)])
-def test_a_turn_that_fed_a_document_settles_like_an_idle_one(tmp_path: Path, is_hurried: bool, commit_s: float) -> None:
-    """A document a turn, whether somebody waits or a commit is due: each turn ends with all that it applied to be found."""
-    log, writer = MemoryLog({TOPICS.documents: 1, TOPICS.index_log: 1, TOPICS.floors: 1}), Writer(0)
+@pytest.mark.parametrize(("is_hurried", "commit_s", "least"), [(True, 3600.0, TURNS // 20), (False, 1e-9, TURNS)])
+def test_turns_that_feed_settle_like_idle_ones(tmp_path: Path, is_hurried: bool, commit_s: float, least: int) -> None:
+    """A document a turn, whether somebody waits or a commit is due: when one settles, all that was applied is to be found."""
+    log, writer, settled = MemoryLog({TOPICS.documents: 1, TOPICS.index_log: 1, TOPICS.floors: 1}), Writer(0), 0
     with closing(follower_of(tmp_path, log, commit_s)) as follower:
         for number in range(TURNS):
             for key, value in writer.upsert(key_of(f"d{number}"), 1, f"number{number}"):
                 log.append(TOPICS.index_log, 0, key, value)
-            turn = follower.turn(is_caught_up=True, is_hurried=is_hurried)
-            assert turn.is_settled
+            if not follower.turn(is_caught_up=True, is_hurried=is_hurried).is_settled:
+                continue
+            settled += 1
             with follower.store.snapshot() as snapshot:
                 assert snapshot.progress() == {0: number + 1}
             assert [hit.key for hit in follower.keyword.search(f"number{number}", 2)] == [key_of(f"d{number}")]
+    assert settled >= least
 
 
 def test_a_turn_that_left_something_uncommitted_is_not_settled(tmp_path: Path) -> None:
@@ -92,6 +95,31 @@ def test_commits_keep_their_pace_under_steady_writes(store: ManifestStore) -> No
             commits += 1
         now_s += 0.02
     assert 30 <= commits <= 50
+
+
+class SlowIndex(MemoryKeywordIndex):
+    """A commit takes a twentieth of a second of the test's own clock."""
+
+    now_s = 100.0
+
+    def commit(self) -> None:
+        super().commit()
+        self.now_s += 0.05
+
+
+def test_who_waits_gets_a_commit_at_once_and_half_of_the_time_at_most(store: ManifestStore) -> None:
+    """Under steady writes somebody always waits: what is left of the core is for answers."""
+    index = SlowIndex()
+    feed, commits = KeywordFeed(store, index, 3600.0, lambda: index.now_s), []
+    for number in range(TURNS):
+        store.apply([Record(TOPICS.index_log, 0, number, 0, *a_manifest(number))])
+        feed.feed()
+        if feed.is_due(is_caught_up=True, is_hurried=True):
+            feed.commit()
+            commits.append(number)
+        index.now_s += 0.02
+    assert commits[0] == 0
+    assert {later - earlier for earlier, later in pairwise(commits)} == {3}, "after 50 ms, in turns of 20 ms"
 
 
 def test_more_than_is_fed_at_once_is_more(store: ManifestStore) -> None:
