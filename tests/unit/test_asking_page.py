@@ -145,7 +145,7 @@ def test_every_reason_of_credentials_is_explained() -> None:
         ("(`RAG_QUERY__CONCURRENCY`, {} a worker)", QuerySettings().concurrency),
         ("after {:.0f} % of the time that is left", SHARE_FOR_WRITES * 100),
         ("no answer of more than {:.0f} MiB", MAX_BYTES / MIB),
-        ("beyond {:.0f} KiB the headers", MAX_LETTER_BYTES / 1024),
+        ("beyond {:.0f} KiB, or what a message may have, the headers", MAX_LETTER_BYTES / 1024),
         ("`RAG_KAFKA__MAX_MESSAGE_BYTES` ({:.0f} MiB)", KafkaSettings().max_message_bytes / MIB),
     ],
 )
