@@ -20,8 +20,8 @@ GRACE_S: Final = 2.0
 def ask(settings: Settings, link: KafkaLink, request: QueryRequest, timeout_s: float) -> AnswerEvent:
     """Send `request` and wait for its final event.
 
-    A deadline of `timeout_s` is put in where the request has none. It covers the wait for the question's turn, too; the work on it
-    takes what query workers allow at most. Raises: Retryable, when no answer has come by then.
+    A deadline of `timeout_s` is put in where the request has none. It covers the wait for the question's turn, too; the work on
+    it takes what query workers allow at most. Raises: Retryable, when no answer has come by then.
     """
     give_up = time.monotonic() + timeout_s + GRACE_S
     if request.deadline is None:
