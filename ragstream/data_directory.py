@@ -12,10 +12,15 @@ from schemas.errors import Misconfigured
 REMEDY: Final = "make it writable for this user, or choose another with RAG_DATA_DIR"
 
 
+def make(folder: Path) -> None:
+    """Make the data directory where there is none, for its owner alone: texts lie in it. Raises: OSError."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
 def unwritable(folder: Path) -> str | None:
     """Why nothing can be kept in `folder`, which is made where there is none; None where it can."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make(folder)
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(b"ragstream")
             file.flush()

@@ -19,6 +19,7 @@ _LINK: Final = re.compile(r"\[([^\]]+)\](?:\([^)]*\)|\[[^\]]*\])")
 _TAG: Final = re.compile(r"</?[a-zA-Z][^<>]*>|<!--.*?-->", re.DOTALL)
 _EMPHASIS: Final = re.compile(r"(?<!\w)(\*{1,3}|_{1,3}|~~)(?=\S)(.+?)(?<=\S)\1(?!\w)")
 _CODE: Final = re.compile(r"`+([^`]+)`+")
+_CODE_SPAN: Final = re.compile(r"(`+[^`]+`+)")
 _SPACE: Final = re.compile(r"\s+")
 
 _END: Final = re.compile(r"[.!?…]+[\"'”’)\]]*(?=\s+[\"'“‘(\[]*[^\Wa-z_])|[。！？]+")
@@ -38,16 +39,21 @@ def sentences(markdown: str) -> list[str]:
 
 
 def plain(markdown: str) -> str:
-    """Inline Markdown without its marks: links keep their text, images and tags go."""
+    """Inline Markdown without its marks: links keep their text, images and tags go. What looks like a tag in code stays, as code."""
     # Most text has few marks: looking for one costs a hundredth of looking for what it may begin.
-    text = _TAG.sub(" ", markdown) if "<" in markdown else markdown
+    text = _untagged(markdown) if "<" in markdown else markdown
     if "[" in text:
         text = _LINK.sub(r"\1", _IMAGE.sub(" ", text))
     if "*" in text or "_" in text or "~~" in text:
         text = _EMPHASIS.sub(r"\2", _EMPHASIS.sub(r"\2", text))
     if "`" in text:
-        text = _CODE.sub(r"\1", text)
+        text = _CODE.sub(lambda code: code[0] if "<" in code[1] else code[1], text)
     return _SPACE.sub(" ", text).strip()
+
+
+def _untagged(markdown: str) -> str:
+    parts = _CODE_SPAN.split(markdown)  # every second one is code
+    return "".join(part if at % 2 else _TAG.sub(" ", part) for at, part in enumerate(parts))
 
 
 def split(text: str) -> list[str]:

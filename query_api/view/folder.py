@@ -28,7 +28,7 @@ class ClaimedFolder:
         for number in range(MAX_VIEWS):
             path = root / str(number)
             try:
-                path.mkdir(parents=True, exist_ok=True)
+                path.mkdir(mode=0o700, parents=True, exist_ok=True)  # texts lie in it
                 lock = os.open(path / "claim.lock", os.O_CREAT | os.O_RDWR, 0o600)
             except OSError as exc:
                 remedy = "make it writable for this user, or choose another RAG_DATA_DIR"

@@ -411,7 +411,7 @@ class ManifestStore:
     # -- opening
 
     def _attach(self) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._env = lmdb.open(
             str(self._folder),
             map_size=MAP_BYTES,

@@ -45,7 +45,7 @@ class Journal:
 
     def open(self) -> None:
         """Open for appending; cut off a torn end. Raises: DataLoss for damage before the end, Misconfigured."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._check_partitions()
         end, self.records = self._measure()
         size = self._path.stat().st_size if self._path.exists() else 0

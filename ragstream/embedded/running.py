@@ -12,6 +12,7 @@ from typing import Final
 import orjson
 from pydantic import BaseModel, ConfigDict
 
+from ragstream.data_directory import make
 from schemas.errors import Misconfigured
 
 FILE: Final = "running.json"
@@ -45,7 +46,7 @@ def user_file() -> Path:
 @contextmanager
 def hold(data_dir: Path) -> Iterator[None]:
     """Be the one `up` of a data directory. Raises: Misconfigured, naming the process that is it already."""
-    data_dir.mkdir(parents=True, exist_ok=True)
+    make(data_dir)
     with (data_dir / LOCK).open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -18,10 +18,11 @@ from query_api.answer.sentences import plain, sentences, split
         ("Before.\n```sh\nrm -rf /\n```\nAfter.", ["Before.", "After."]),
         ("See [the *rules*](https://x.org/a(b)) and `cp -r`.", ["See the rules) and cp -r."]),
         ("![logo](x.png) Text <b>bold</b>.", ["Text bold ."]),
+        ("Keys are `key:<id>`, <i>not</i> `id`.", ["Keys are `key:<id>`, not id."]),
         ("[1]: https://x.org\nText.", ["Text."]),
         ("***\n---", []),
     ],
-    ids=["heading", "underlined", "items", "quote", "table", "code", "link", "image-and-tags", "target", "rules"],
+    ids=["heading", "underlined", "items", "quote", "table", "code", "link", "image-and-tags", "tag-in-code", "target", "rules"],
 )
 def test_markup_is_not_read(markdown: str, read: list[str]) -> None:
     """Headings, markers, targets and code are left out; the rest is whole sentences."""
