@@ -39,7 +39,7 @@ def sentences(markdown: str) -> list[str]:
 
 
 def plain(markdown: str) -> str:
-    """Inline Markdown without its marks: links keep their text, images and tags go. What looks like a tag in code stays, as code."""
+    """Inline Markdown without its marks: links keep their text, images and tags go; what looks like a tag in code stays code."""
     # Most text has few marks: looking for one costs a hundredth of looking for what it may begin.
     text = _untagged(markdown) if "<" in markdown else markdown
     if "[" in text:
