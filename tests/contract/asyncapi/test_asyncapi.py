@@ -64,6 +64,7 @@ def test_valid(validator: Path) -> None:
     assert _findings(validator, asyncapi()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "break_it",
     [

@@ -189,6 +189,7 @@ def test_status_and_inspect_tell_what_is_there(running: Up, elsewhere: Shell) ->
     assert elsewhere.run("inspect", "no-such-document", expect=1).out == ""
 
 
+@pytest.mark.slow
 def test_doctor_finds_nothing_wrong(elsewhere: Shell) -> None:
     """On a system that runs as it should."""
     found = elsewhere.having(**{"EMBEDDING__KIND": "hashing"}).run("doctor", "--json").json

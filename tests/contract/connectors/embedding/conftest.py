@@ -9,6 +9,8 @@ from connectors.embedding import Embedder, HashingEmbedder, create_embedder
 from schemas.settings import EmbeddingSettings
 
 REAL = ["torch-fp32", "torch-auto", "openvino-auto"]
+# OpenVINO converts the model first, for as long as a hundred other tests take.
+IN_TURN = [pytest.param(name, marks=pytest.mark.slow if name.startswith("openvino") else ()) for name in REAL]
 
 Loader = Callable[[str], Embedder]
 
@@ -33,13 +35,13 @@ def load(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loader]:
         embedder.close()
 
 
-@pytest.fixture(scope="session", params=["hashing", *REAL])
+@pytest.fixture(scope="session", params=["hashing", *IN_TURN])
 def embedder(request: pytest.FixtureRequest, load: Loader) -> Embedder:
     """Every encoder in turn."""
     return load(request.param)
 
 
-@pytest.fixture(scope="session", params=REAL)
+@pytest.fixture(scope="session", params=IN_TURN)
 def model(request: pytest.FixtureRequest, load: Loader) -> Embedder:
     """Every encoder with a model in turn."""
     return load(request.param)

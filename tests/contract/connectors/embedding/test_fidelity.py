@@ -15,6 +15,7 @@ TEXTS = [
 ]
 
 
+@pytest.mark.slow
 def test_vectors_are_those_of_fp32(model: Embedder) -> None:
     """Mean cosine to plain sentence-transformers in fp32, short and long texts mixed, is above the gate."""
     from sentence_transformers import SentenceTransformer  # noqa: PLC0415
@@ -28,6 +29,7 @@ def test_vectors_are_those_of_fp32(model: Embedder) -> None:
     assert np.max(np.abs(np.linalg.norm(got, axis=1) - 1)) < 1e-5
 
 
+@pytest.mark.slow
 def test_family_shares_one_fingerprint(load: Loader) -> None:
     """A rebuild isn't asked for when another backend or precision takes over."""
     encoders = [load(name) for name in REAL]

@@ -19,6 +19,8 @@ from tests.servers.kafka import KafkaServer
 from tests.servers.plugin import KafkaFactory
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 LAST = 400
 BATCH = 20
 WITHIN_S = 60.0

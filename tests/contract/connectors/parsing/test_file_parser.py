@@ -146,6 +146,7 @@ def test_a_child_that_died_idle_is_replaced(parser: FileParser) -> None:
     assert_parses(parser)
 
 
+@pytest.mark.slow
 def test_the_process_is_replaced_after_some_files() -> None:
     """What libraries leak is bounded."""
     parser = FileParser(ParsingSettings(), files_per_process=2)
