@@ -1,7 +1,9 @@
 """`rag.floors`: what the express lane knows before the write path has caught up. A floor only narrows.
 
-A floor is a join of its own: the highest delete and the highest access, each with the source position it came from. A view
-takes manifest ∩ floor, and ignores a register once its own progress has passed that register's position.
+A floor is a join of its own: the highest delete, and every list that waits, each with the source position it came from. A view
+takes manifest ∩ floor, and ignores what its own progress has passed.
+
+Of the lists not only the newest is kept: a grant may wait behind a revocation, for its content, and must not lift it meanwhile.
 
 A record has one writer, named in its key: the lane of a generation and a partition of `rag.documents`. Generations share the
 topic and not their floors: one that is ahead would clear what another, which is behind, has yet to come to.
@@ -9,18 +11,23 @@ topic and not their floors: one that is ahead would clear what another, which is
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import reduce
+from itertools import groupby
 from typing import Final, NamedTuple
 
 import orjson
 
-from schemas.acl import AllowList
+from schemas.acl import AllowList, common
 from schemas.errors import Rejected
 from schemas.index import DocKey, SourcePosition
-from schemas.join import allow_list_digest
 from schemas.wire import SCHEMA_VERSION
 
 OF_A_LANE: Final = "@"
 """Begins the keys that name their lane. No index's name does."""
+
+MAX_WAITING: Final = 8
+"""Lists of a document that wait in one partition and are kept apart: the newest. Older ones are brought together."""
 
 
 class LaneName(NamedTuple):
@@ -71,13 +78,27 @@ class AccessFloor(NamedTuple):
 
 
 class Floor(NamedTuple):
-    """Restrictions on a document that may be ahead of its manifest."""
+    """Restrictions on a document that may be ahead of its manifest.
+
+    Attributes:
+        access: by partition and version; whoever reads must be on all lists that are newer than what is shown.
+    """
 
     delete: DeleteFloor | None = None
-    access: AccessFloor | None = None
+    access: tuple[AccessFloor, ...] = ()
+
+    @property
+    def sources(self) -> tuple[SourcePosition, ...]:
+        """The positions that it came from."""
+        entries = tuple(entry.source for entry in self.access)
+        return entries if self.delete is None else (self.delete.source, *entries)
 
     def to_bytes(self) -> bytes:
-        wire = {"schema_version": SCHEMA_VERSION, "delete": self.delete, "access": self.access}
+        # Readers of releases that know one list only take `access`: it keeps out whoever any of the lists keeps out.
+        as_one = reduce(_as_one, self.access) if self.access else None
+        wire = {"schema_version": SCHEMA_VERSION, "delete": self.delete, "access": as_one}
+        if len(self.access) > 1:
+            wire["waiting"] = self.access
         return orjson.dumps(wire, default=tuple)
 
     @classmethod
@@ -87,9 +108,10 @@ class Floor(NamedTuple):
             msg = "unknown_schema_version"
             raise Rejected(msg, f"a floor says {wire.get('schema_version')!r}; this release knows 1")
         delete, access = wire.get("delete"), wire.get("access")
+        waiting = wire.get("waiting") or ([access] if access else [])
         return cls(
             DeleteFloor(delete[0], SourcePosition(*delete[1])) if delete else None,
-            AccessFloor(access[0], tuple(access[1]), SourcePosition(*access[2])) if access else None,
+            reduce(_join_access, ((_access_floor(*entry),) for entry in waiting), ()),
         )
 
 
@@ -98,12 +120,46 @@ NO_FLOOR = Floor()
 
 def join_floors(a: Floor, b: Floor) -> Floor:
     """The floor that narrows as both do. Associative, commutative, idempotent."""
+    return Floor(max((f.delete for f in (a, b) if f.delete), default=None), _join_access(a.access, b.access))
+
+
+def standing(floor: Floor, progress: Mapping[int, int]) -> Floor:
+    """What of `floor` those who have come as far as `progress` have not passed yet; what they have passed is in the manifest."""
+    if floor == NO_FLOOR:
+        return floor
     return Floor(
-        max((f.delete for f in (a, b) if f.delete), default=None),
-        max((f.access for f in (a, b) if f.access), default=None, key=_access_order),
+        floor.delete if floor.delete and not _is_passed(floor.delete.source, progress) else None,
+        tuple(entry for entry in floor.access if not _is_passed(entry.source, progress)),
     )
 
 
-def _access_order(access: AccessFloor) -> tuple[int, str, SourcePosition]:
-    """Of two lists at one version the same one wins as in a document's state."""
-    return access.version, allow_list_digest(access.allow), access.source
+def _join_access(a: tuple[AccessFloor, ...], b: tuple[AccessFloor, ...]) -> tuple[AccessFloor, ...]:
+    """All entries, one for each version in a partition; of more than are kept apart the oldest as one.
+
+    Which are the oldest depends on newer versions alone, so it doesn't matter in which order they come together.
+    """
+    if not a or not b or a == b:
+        return a or b
+    apart: dict[tuple[int, int], AccessFloor] = {}
+    for entry in (*a, *b):
+        place = entry.source.partition, entry.version
+        apart[place] = _as_one(apart[place], entry) if place in apart else entry
+    joined: list[AccessFloor] = []
+    for _, places in groupby(sorted(apart), key=lambda place: place[0]):
+        entries = [apart[place] for place in places]
+        older, newer = entries[: 1 - MAX_WAITING], entries[1 - MAX_WAITING :]
+        joined += [reduce(_as_one, older), *newer] if older else newer
+    return tuple(joined)
+
+
+def _as_one(a: AccessFloor, b: AccessFloor) -> AccessFloor:
+    """An entry that keeps out whom either does, as long as either does."""
+    return AccessFloor(max(a.version, b.version), common(a.allow, b.allow), max(a.source, b.source))
+
+
+def _access_floor(version: int, allow: list[str], source: list[int]) -> AccessFloor:
+    return AccessFloor(version, tuple(allow), SourcePosition(*source))
+
+
+def _is_passed(source: SourcePosition, progress: Mapping[int, int]) -> bool:
+    return progress.get(source.partition, 0) > source.offset

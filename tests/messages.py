@@ -11,7 +11,7 @@ from schemas.acl import allow_list
 from schemas.dead_letters import MAX_DETAIL_LENGTH, DeadLetter
 from schemas.documents import MAX_TTL_SECONDS, ContentReference, DocumentChange, InlineBytes, InlineText
 from schemas.feedback import Feedback
-from schemas.floors import AccessFloor, DeleteFloor, Floor, FloorKey, LaneName
+from schemas.floors import AccessFloor, DeleteFloor, Floor, FloorKey, LaneName, join_floors
 from schemas.index import ChunkSpan, DocKey, IndexEntry, OutcomeRun, Owner, Progress, Registers, SeenRecord, SourcePosition
 from schemas.join import DocumentState, effect_of, fold
 from schemas.queries import AnswerEvent, AsOf, Citation, PartitionLag, QueryRequest
@@ -177,9 +177,9 @@ feedbacks = st.builds(
     given_at=st.none() | moments,
 )
 floors = st.builds(
-    Floor,
+    lambda delete, access: reduce(join_floors, (Floor(access=(entry,)) for entry in access), Floor(delete)),
     st.none() | st.builds(DeleteFloor, versions, positions),
-    st.none() | st.builds(AccessFloor, versions, acls, positions),
+    st.lists(st.builds(AccessFloor, versions, acls, positions), max_size=12),
 )
 generations = st.from_regex(r"[a-z0-9]{1,6}(-[a-z0-9]{1,4}){0,2}", fullmatch=True)
 floor_keys = st.builds(

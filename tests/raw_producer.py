@@ -21,7 +21,7 @@ def send_with_header(bootstrap: str, topic: str, partition: int, key: bytes, val
     conf = ctypes.c_void_p(kafka.rd_kafka_conf_new())
     kafka.rd_kafka_conf_set(conf, b"bootstrap.servers", bootstrap.encode(), problem, ctypes.c_size_t(512))
     client = ctypes.c_void_p(kafka.rd_kafka_new(PRODUCER, conf, problem, ctypes.c_size_t(512)))
-    assert client, problem.value
+    assert client.value, problem.value
     try:
         sent = kafka.rd_kafka_producev(client, *_arguments(topic, partition, key, value, name))
         assert sent == 0, f"librdkafka's error {sent}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]  # reason: documented there
@@ -12,7 +12,7 @@ from connectors.kafka.errors import error_of, translate
 from connectors.kafka.link import KafkaLink
 from connectors.kafka.metadata import Metadata
 from connectors.kafka.topic_check import TopicFinding, check_topics
-from connectors.kafka.topic_specs import TopicSpec, topic_specs
+from connectors.kafka.topic_specs import TIMESTAMP_AHEAD, TopicSpec, topic_specs
 from schemas.errors import Retryable
 
 __all__ = [
@@ -23,6 +23,12 @@ __all__ = [
     "create_topics",
     "topic_specs",
 ]
+
+
+UNKNOWN_SETTING: Final = "Unknown topic config name: "
+"""Kafka's words; it has one code for all that is wrong with a setting."""
+NEWER_SETTINGS: Final = frozenset({TIMESTAMP_AHEAD})
+"""Added in 3.6: what rests on them is then told by `doctor` and not enforced."""
 
 
 class CreatedTopic(NamedTuple):
@@ -57,9 +63,20 @@ def create_topics(link: KafkaLink, specs: Sequence[TopicSpec]) -> list[CreatedTo
 
 
 def _create(metadata: Metadata, specs: Sequence[TopicSpec], timeout_s: float) -> list[CreatedTopic]:
+    made = _asked(metadata, specs, timeout_s)
+    # An older Kafka refuses a topic for a setting that it doesn't know; `doctor` tells what it lacks.
+    plain = [
+        spec._replace(config={name: value for name, value in spec.config.items() if name not in NEWER_SETTINGS})
+        for spec in specs
+        if any(f"{UNKNOWN_SETTING}{name}" in made[spec.name].problem for name in NEWER_SETTINGS)
+    ]
+    return list((made | _asked(metadata, plain, timeout_s) if plain else made).values())
+
+
+def _asked(metadata: Metadata, specs: Sequence[TopicSpec], timeout_s: float) -> dict[str, CreatedTopic]:
     wanted = [NewTopic(spec.name, spec.partitions, spec.replication_factor, config=dict(spec.config)) for spec in specs]
     asked = metadata.client.create_topics(wanted, operation_timeout=timeout_s, request_timeout=timeout_s)
-    return [_outcome(name, future.exception(timeout_s * 2)) for name, future in asked.items()]
+    return {name: _outcome(name, future.exception(timeout_s * 2)) for name, future in asked.items()}
 
 
 def _outcome(name: str, problem: BaseException | None) -> CreatedTopic:

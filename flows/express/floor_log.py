@@ -68,13 +68,17 @@ class FloorLog:
             for record in read_to_end(self._link, self._topic, partition):
                 self._take_in(record)
 
-    def raise_floors(self, raised: Iterable[Raised]) -> int:
-        """Publish what doesn't stand yet, also where `raised` fails: what came before that is published. Returns how many."""
+    def raise_floors(self, raised: Iterable[Raised], progress: Mapping[int, int]) -> int:
+        """Publish what doesn't stand yet, also where `raised` fails: what came before that is published. Returns how many.
+
+        Args:
+            progress: the write path's, which what it has passed of a floor is left out by.
+        """
         records: list[OutRecord] = []
         try:
             for partition, document, floor in raised:
                 place = Place(FloorKey(document, LaneName(self._generation, partition)), partition % self._floor_partitions)
-                joined = self._book.raise_floor(place, floor)
+                joined = self._book.raise_floor(place, floor, progress)
                 if joined is not None:
                     records.append(self._record(place, joined))
         finally:
@@ -99,8 +103,7 @@ class FloorLog:
     def _is_ours(self, key: FloorKey, floor: Floor | None) -> bool:
         if key.lane is not None:
             return key.lane.partition in self._partitions
-        registers = (floor.delete, floor.access) if floor is not None else ()
-        return floor is None or any(r.source.partition in self._partitions for r in registers if r is not None)
+        return floor is None or any(source.partition in self._partitions for source in floor.sources)
 
     def _record(self, place: Place, floor: Floor | None) -> OutRecord:
         value = floor.to_bytes() if floor is not None else None

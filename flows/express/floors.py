@@ -11,39 +11,85 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from flows.ingest.events import Event, Rejection
-from schemas.acl import AllowList
-from schemas.floors import NO_FLOOR, AccessFloor, DeleteFloor, Floor, FloorKey, join_floors
+from schemas.acl import EVERYONE, AllowList
+from schemas.floors import NO_FLOOR, AccessFloor, DeleteFloor, Floor, FloorKey, join_floors, standing
 from schemas.index import DocKey, SourcePosition
-from schemas.join import DocumentState
+from schemas.join import NEVER, DocumentState
+
+
+class _Sighting(NamedTuple):
+    """The newest that was said of who may read a document.
+
+    Attributes:
+        allow: None where it can't be told.
+        is_seen: by an event that was read; otherwise it is only known, and the event that says it may be on its way yet.
+        is_as_known: nothing that was read says otherwise than what was known: to forget it loses nothing.
+    """
+
+    version: int
+    allow: AllowList | None
+    is_seen: bool = False
+    is_as_known: bool = False
 
 
 class Sightings:
-    """The last allow-list seen of each document, by reading a partition in order from its published position on.
+    """The newest allow-list seen of each document, by reading a partition in order from its published position on.
 
     With what the lane knows this tells whether an event takes anything from anybody. Where it can't be told (the lane has planned
-    this very event already, or memory ran out) the answer is yes.
+    this very event already, it is older than another, or memory ran out) the answer is yes.
     """
 
     def __init__(self, most: int = 200_000) -> None:
         self._most = most
-        self._allow: OrderedDict[DocKey, AllowList | None] = OrderedDict()
-        self._has_forgotten = False
+        self._newest: OrderedDict[DocKey, _Sighting] = OrderedDict()
+        self._forgotten: int | None = None
 
     def changes_access(self, key: DocKey, version: int, allow: AllowList, known: DocumentState | None) -> bool:
-        """Whether `allow` may differ from what is, or is about to be, in force; remembers it."""
-        is_new = key not in self._allow
-        before = self._allow.get(key)
-        self._allow[key] = allow
-        self._allow.move_to_end(key)
-        if len(self._allow) > self._most:
-            self._allow.popitem(last=False)
-            self._has_forgotten = True
-        if not is_new:
-            return before != allow
-        if known is None:
-            return self._has_forgotten  # nothing is shown of it, and nothing earlier is on its way
-        in_force = known.access[-1] if known.access else None
-        return in_force is None or in_force.version >= version or in_force.allow != allow or known.is_stale
+        """Whether `allow` may differ from what is, or is about to be, in force; remembers it if it is the newest.
+
+        What is newer than all else and says the same as the newest takes nothing: whom it keeps out is kept out by the floor of
+        that one until the write path has come to it, and by the manifest from then on.
+        """
+        before = self._newest.get(key) or self._first(known)
+        if before is None:
+            self._remember(key, _Sighting(version, allow, is_seen=True))
+            return False  # nothing is shown of it, and nothing earlier is on its way
+        says_the_same = before.allow == allow
+        if version < before.version:
+            self._remember(key, before)
+            return True
+        self._remember(key, _Sighting(
+            version,
+            allow if says_the_same or version > before.version else None,  # of two lists at one version either may win
+            is_seen=True,
+            is_as_known=before.is_as_known and says_the_same,
+        ))
+        return not says_the_same or (version == before.version and not before.is_seen)
+
+    def deletes(self, key: DocKey, version: int, known: DocumentState | None) -> None:
+        """What was said of access up to `version` counts no more."""
+        before = self._newest.get(key) or self._first(known)
+        if before is None or before.version <= version:
+            self._remember(key, _Sighting(version, None, is_seen=True))
+
+    def _first(self, known: DocumentState | None) -> _Sighting | None:
+        """What an event is compared with whose document was not seen, or forgotten. None: with nothing, there is none."""
+        if known is None and self._forgotten is None:
+            return None
+        newest = known.access[-1] if known is not None and known.access else None
+        version = newest.version if newest is not None else NEVER
+        if self._forgotten is not None:
+            return _Sighting(max(version, self._forgotten), None)
+        is_told = newest is not None and known is not None and not known.is_stale
+        return _Sighting(version, newest.allow if newest is not None and is_told else None, is_as_known=True)
+
+    def _remember(self, key: DocKey, newest: _Sighting) -> None:
+        self._newest[key] = newest
+        self._newest.move_to_end(key)
+        if len(self._newest) > self._most:
+            _, oldest = self._newest.popitem(last=False)
+            if not oldest.is_as_known:
+                self._forgotten = max(oldest.version, self._forgotten or NEVER)
 
 
 def narrows(item: Event | Rejection, known: DocumentState | None, sightings: Sightings) -> tuple[DocKey, Floor] | None:
@@ -59,13 +105,18 @@ def narrows(item: Event | Rejection, known: DocumentState | None, sightings: Sig
         entry = item.salvage.access[-1]
         source = SourcePosition(item.record.partition, item.record.offset)
         sightings.changes_access(item.key, entry.version, entry.allow, known)
-        return item.key, Floor(access=AccessFloor(entry.version, entry.allow, source))
+        return _of_access(item.key, entry.version, entry.allow, source)
     if item.change.op == "delete":
+        sightings.deletes(item.key, item.version, known)
         return item.key, Floor(delete=DeleteFloor(item.version, item.source))
     allow = item.change.acl
     if allow is None or not sightings.changes_access(item.key, item.version, allow, known):
         return None
-    return item.key, Floor(access=AccessFloor(item.version, allow, item.source))
+    return _of_access(item.key, item.version, allow, item.source)
+
+
+def _of_access(key: DocKey, version: int, allow: AllowList, source: SourcePosition) -> tuple[DocKey, Floor] | None:
+    return (key, Floor(access=(AccessFloor(version, allow, source),))) if EVERYONE not in allow else None
 
 
 class Place(NamedTuple):
@@ -100,23 +151,17 @@ class FloorBook:
         else:
             self._floors[place] = floor
 
-    def raise_floor(self, place: Place, floor: Floor) -> Floor | None:
-        """The joined floor to publish, None when it stands already."""
+    def raise_floor(self, place: Place, floor: Floor, progress: Mapping[int, int]) -> Floor | None:
+        """The joined floor to publish, without what the write path has passed of it; None when it stands already."""
         before = self._floors.get(place, NO_FLOOR)
-        joined = join_floors(before, floor)
-        if joined == before:
+        if join_floors(before, floor) == before:
             return None
-        self._floors[place] = joined
-        return joined
+        self._floors[place] = join_floors(standing(before, progress), floor)
+        return self._floors[place]
 
     def passed(self, progress: Mapping[int, int]) -> list[Place]:
         """Take out the floors whose every position the write path has passed; their records are to be cleared."""
-        done = [place for place, floor in self._floors.items() if _is_passed(floor, progress)]
+        done = [place for place, floor in self._floors.items() if standing(floor, progress) == NO_FLOOR]
         for place in done:
             del self._floors[place]
         return done
-
-
-def _is_passed(floor: Floor, progress: Mapping[int, int]) -> bool:
-    sources = [register.source for register in (floor.delete, floor.access) if register is not None]
-    return all(progress.get(source.partition, 0) > source.offset for source in sources)

@@ -114,8 +114,8 @@ class ExpressLane:
         next_clear = time.monotonic() + CLEAR_EVERY_S
         with closing(TopicFollower(self._link, self._settings.kafka.topics.documents, positions)) as follower:
             while not self._stop.is_set() and positions.keys() == self._positions().keys():
-                raised = floors.raise_floors(self._narrowing(follower.poll(POLL_S), sightings))
-                EXPRESS_FLOORS.inc(raised)
+                records, published = follower.poll(POLL_S), self._positions()
+                EXPRESS_FLOORS.inc(floors.raise_floors(self._narrowing(records, published, sightings), published))
                 self._report(follower)
                 if time.monotonic() >= next_clear:
                     next_clear = time.monotonic() + CLEAR_EVERY_S
@@ -124,9 +124,8 @@ class ExpressLane:
 
     # -- reading ahead
 
-    def _narrowing(self, records: list[Record], sightings: Sightings) -> Iterator[Raised]:
+    def _narrowing(self, records: list[Record], published: Mapping[int, int], sightings: Sightings) -> Iterator[Raised]:
         """Floors of what the write path has yet to publish."""
-        published = self._positions()
         for record in records:
             item = decode(record, self._settings.indexes)
             found = narrows(item, self._known(item), sightings)

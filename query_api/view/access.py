@@ -1,23 +1,10 @@
-"""Manifest ∩ floor: what a floor still takes from a document, given how far the view has read. Pure."""
+"""Manifest ∩ floor: what a standing floor still takes from a document. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from schemas.acl import AllowList
-from schemas.floors import NO_FLOOR, Floor
-from schemas.index import SourcePosition
-from schemas.join import DocumentState
-
-
-def standing(floor: Floor, progress: Mapping[int, int]) -> Floor:
-    """The registers of `floor` that the view's own progress has not passed yet; passed ones are in the manifest."""
-    if floor == NO_FLOOR:
-        return floor
-    return Floor(
-        floor.delete if floor.delete and not _is_passed(floor.delete.source, progress) else None,
-        floor.access if floor.access and not _is_passed(floor.access.source, progress) else None,
-    )
+from schemas.floors import Floor
+from schemas.join import DocumentState, effect_of, join
 
 
 def hides(floor: Floor, state: DocumentState) -> bool:
@@ -30,11 +17,19 @@ def narrowed(floor: Floor, state: DocumentState, missing: AllowList) -> tuple[Al
 
     A floor never widens. It may be opener than the manifest because it speaks of a text that is still to come.
     """
-    lists = state.allow_lists(missing)
-    if floor.access is None or floor.access.allow in lists:
-        return lists
-    return (*lists, floor.access.allow)
+    lists = list(state.allow_lists(missing))
+    if floor.delete is not None and not hides(floor, state):
+        # A text from after the delete that says nothing of access is still read under a list from before it.
+        lists += join(state, effect_of(version=floor.delete.version, deletes=True)).allow_lists(missing)
+    lists += (entry.allow for entry in floor.access if not _is_outdone(entry.version, state))
+    return tuple(dict.fromkeys(lists))
 
 
-def _is_passed(source: SourcePosition, progress: Mapping[int, int]) -> bool:
-    return progress.get(source.partition, 0) > source.offset
+def _is_outdone(version: int, state: DocumentState) -> bool:
+    """Whether a list of `version` can't come into force any more: what is shown has a newer one, or was deleted since.
+
+    Newer than the text alone doesn't do: that list may be a grant, and one in between count after a dead letter.
+    """
+    if version <= state.deleted:
+        return True
+    return bool(state.access) and version < state.access[0].version <= state.content_version

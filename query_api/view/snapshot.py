@@ -12,7 +12,7 @@ from typing import Final, NamedTuple, Self
 
 import lmdb
 
-from query_api.view.access import hides, narrowed, standing
+from query_api.view.access import hides, narrowed
 from query_api.view.metadata import spans
 from query_api.view.records import DocumentCard, shown_entry
 from query_api.view.tables import (
@@ -31,7 +31,7 @@ from query_api.view.tables import (
 )
 from schemas.acl import OPERATOR, OPERATOR_ONLY, AllowList, Principals, permits
 from schemas.filters import Filter, matches
-from schemas.floors import NO_FLOOR, Floor, join_floors
+from schemas.floors import NO_FLOOR, Floor, join_floors, standing
 from schemas.index import ChunkSpan, DocKey, IndexEntry, Progress, SourcePosition
 from schemas.join import DocumentState
 
@@ -358,8 +358,8 @@ class ViewSnapshot:
     def _standing(self, name: bytes) -> Floor:
         floor = NO_FLOOR
         for _, raw in with_prefix(self._txn, self._tables.floors, name):
-            floor = join_floors(floor, Floor.from_bytes(raw))
-        return standing(floor, self._positions) if floor != NO_FLOOR else floor
+            floor = join_floors(floor, standing(Floor.from_bytes(raw), self._positions))
+        return floor
 
 
 def _listed(entries: Iterator[tuple[bytes, bytes]], most: int | None) -> dict[bytes, int] | None:

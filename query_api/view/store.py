@@ -21,7 +21,6 @@ import structlog
 
 from connectors.kafka import Record
 from connectors.kafka.topic_specs import DAY_MS, DELETE_RETENTION_MS, HOUR_MS
-from query_api.view.access import standing
 from query_api.view.metadata import value_keys
 from query_api.view.records import DocumentCard, Shown, manifest_head, require_known_schema, seen_head
 from query_api.view.snapshot import DocumentCache, ViewSnapshot
@@ -42,7 +41,7 @@ from query_api.view.tables import (
 )
 from schemas.acl import OPERATOR_ONLY, AllowList
 from schemas.errors import Fatal, Misconfigured
-from schemas.floors import NO_FLOOR, Floor, FloorKey, join_floors
+from schemas.floors import NO_FLOOR, Floor, FloorKey, join_floors, standing
 from schemas.index import DOC, PROGRESS, SEEN, DocKey, LogKey, Outcome, Progress
 
 VIEW_FORMAT: Final = 3

@@ -163,7 +163,7 @@ def test_floors_and_their_end(ingest: Ingest, started: StartView) -> None:
     view = ready(started())
     waited(view, ingest.upsert(A, 1, "text"))
     assert is_readable(view, A)
-    ingest.floor(A, Floor(access=AccessFloor(2, ("group:hr",), SourcePosition(0, 1))))
+    ingest.floor(A, Floor(access=(AccessFloor(2, ("group:hr",), SourcePosition(0, 1)),)))
     wait_until(lambda: not is_readable(view, A), within_s=WITHIN_S, what="the floor")
     waited(view, ingest.upsert(A, 3, "opened again"))
     assert is_readable(view, A)

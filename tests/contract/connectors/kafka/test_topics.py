@@ -178,3 +178,13 @@ def test_a_cluster_that_is_away_is_said_in_time() -> None:
     link = KafkaLink(KafkaSettings(request_timeout_s=0.5), "127.0.0.1:1")
     with pytest.raises(RagError, match=r"127\.0\.0\.1:1"):
         check_topics(link, topic_specs(Settings()))
+
+
+def test_a_setting_that_an_older_kafka_does_not_know_is_left_out(real_broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it is known to be newer; any other that isn't known is a failure."""
+    spec = TopicSpec(f"{real_broker.prefix}.newer", "", 1, 1, {"no.such.setting": "1", "retention.ms": "7000000"})
+    (refused,) = create_topics(real_broker.link, [spec])
+    assert (refused.outcome, "no.such.setting" in refused.problem) == ("failed", True)
+    monkeypatch.setattr("connectors.kafka.topics.NEWER_SETTINGS", frozenset({"no.such.setting"}))
+    assert [made.outcome for made in create_topics(real_broker.link, [spec])] == ["created"]
+    assert [made.outcome for made in create_topics(real_broker.link, [spec])] == ["exists"]

@@ -35,7 +35,7 @@ def test_a_floor_stands_until_every_position_behind_it_is_passed() -> None:
     """A delete and an access change over one document: one record, cleared once both are in the manifest."""
     book = FloorBook()
     place = place_of("g1")
-    access = Floor(access=AccessFloor(4, HR, SourcePosition(0, 7)))
+    access = Floor(access=(AccessFloor(4, HR, SourcePosition(0, 7)),))
     assert book.raise_floor(place, deleted(3, 5)) == deleted(3, 5)
     assert book.raise_floor(place, access) == join_floors(deleted(3, 5), access)
     assert book.raise_floor(place, access) is None, "it stands already"
@@ -128,7 +128,7 @@ def floor_of(event: DocumentState, offset: int) -> Floor:
     if event.deleted >= 0:
         return Floor(delete=DeleteFloor(event.deleted, source))
     entry = event.access[-1]
-    return Floor(access=AccessFloor(entry.version, entry.allow, source))
+    return Floor(access=(AccessFloor(entry.version, entry.allow, source),))
 
 
 def readers(state: DocumentState, floor: Floor) -> set[int]:

@@ -20,28 +20,28 @@ def readable(floor: Floor, version: int, allow: tuple[str, ...], caller: frozens
 
 def test_a_floor_never_widens() -> None:
     """v4 is secret for hr, v5 redacts it and is queued, v6 opens it to all: v6's floor must not open v4's text."""
-    opened = Floor(access=AccessFloor(6, PUBLIC, AT))
+    opened = Floor(access=(AccessFloor(6, PUBLIC, AT),))
     assert not readable(opened, 4, HR, ANN)
     assert readable(opened, 4, HR, HR_CALLER)
 
 
 def test_a_floor_narrows_at_once() -> None:
     """A revocation that the manifest doesn't know yet holds."""
-    revoked = Floor(access=AccessFloor(6, HR, AT))
+    revoked = Floor(access=(AccessFloor(6, HR, AT),))
     assert not readable(revoked, 5, PUBLIC, ANN)
     assert readable(revoked, 5, PUBLIC, HR_CALLER)
 
 
 def test_floors_join_and_do_not_overwrite() -> None:
     """Delete v9 is queued, access v10 raises another floor: the deleted text stays hidden."""
-    joined = join_floors(Floor(delete=DeleteFloor(9, AT)), Floor(access=AccessFloor(10, PUBLIC, SourcePosition(0, 11))))
+    joined = join_floors(Floor(delete=DeleteFloor(9, AT)), Floor(access=(AccessFloor(10, PUBLIC, SourcePosition(0, 11)),)))
     assert not readable(joined, 8, PUBLIC, ANN)
     assert readable(joined, 10, PUBLIC, ANN), "content above the delete lives"
 
 
 def test_a_register_counts_until_progress_has_passed_it() -> None:
     """Each register by its own position: what was passed is in the manifest, what was not still narrows."""
-    floor = Floor(DeleteFloor(9, AT), AccessFloor(12, HR, SourcePosition(0, 20)))
+    floor = Floor(DeleteFloor(9, AT), (AccessFloor(12, HR, SourcePosition(0, 20)),))
     assert standing(floor, {}) == floor
     assert standing(floor, {0: 10}) == floor, "progress 10 does not reflect offset 10"
     assert standing(floor, {0: 11}) == Floor(access=floor.access)

@@ -21,7 +21,7 @@ ANN = principals_of(["user:ann"])
 NOW = 1_700_000_000_000
 OLD = FloorKey(A, None)
 DELETED = Floor(delete=DeleteFloor(5, SourcePosition(0, 7)))
-REVOKED = Floor(access=AccessFloor(5, ("group:hr",), SourcePosition(4, 7)))
+REVOKED = Floor(access=(AccessFloor(5, ("group:hr",), SourcePosition(4, 7)),))
 
 
 def of_lane(partition: int, generation: str = "g1") -> FloorKey:
@@ -101,7 +101,7 @@ def test_what_another_generation_clears_still_stands_for_this_one(store: Manifes
 def test_another_generation_s_floor_is_none_of_its_own(store: ManifestStore, floors: Floors) -> None:
     """Its versions may be counted otherwise: joined, its floor could outdo one that is meant."""
     floors.raise_floor(of_lane(0), REVOKED)
-    floors.raise_floor(of_lane(0, "g2"), Floor(access=AccessFloor(NOW, PUBLIC, SourcePosition(4, 9))))
+    floors.raise_floor(of_lane(0, "g2"), Floor(access=(AccessFloor(NOW, PUBLIC, SourcePosition(4, 9)),)))
     assert floor_of(store) == REVOKED and not is_readable(store)
     floors.raise_floor(of_lane(0, "g2"), Floor(delete=DeleteFloor(NOW, SourcePosition(0, 99))))
     assert floor_of(store) == REVOKED

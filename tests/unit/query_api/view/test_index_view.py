@@ -364,7 +364,7 @@ def test_floors_reach_readers(log: MemoryLog, started: StartView) -> None:
     view = started()
     publish(log, Writer(0).upsert(A, 1, "text"))
     ready(view)
-    floor = Floor(access=AccessFloor(2, ("group:hr",), SourcePosition(0, 7)))
+    floor = Floor(access=(AccessFloor(2, ("group:hr",), SourcePosition(0, 7)),))
     log.append(FLOORS, 1, str(A).encode(), floor.to_bytes())
 
     def is_revoked() -> bool:

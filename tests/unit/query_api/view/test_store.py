@@ -168,7 +168,7 @@ def test_floors_hide_and_narrow_until_progress_passes(store: ManifestStore) -> N
     writer = Writer(0)
     store.apply(records(*writer.upsert(A, 1, "text"), *writer.upsert(B, 1, "text")))
     floors = [
-        floor_record(A, Floor(access=AccessFloor(2, ("group:hr",), SourcePosition(0, 5))), 0),
+        floor_record(A, Floor(access=(AccessFloor(2, ("group:hr",), SourcePosition(0, 5)),)), 0),
         floor_record(B, Floor(delete=DeleteFloor(2, SourcePosition(0, 6))), 1),
     ]
     store.apply(floors)
@@ -185,7 +185,7 @@ def test_floors_hide_and_narrow_until_progress_passes(store: ManifestStore) -> N
 def test_a_floor_that_is_cleared_narrows_until_the_view_has_passed_it(store: ManifestStore) -> None:
     """Its floor is cleared, the write path being past the delete; a view that is behind must not show the text again."""
     store.apply(records(*Writer(0).upsert(A, 1, "text"), progress(0, 1)))
-    floor = Floor(DeleteFloor(2, SourcePosition(0, 6)), AccessFloor(1, (), SourcePosition(0, 3)))
+    floor = Floor(DeleteFloor(2, SourcePosition(0, 6)), (AccessFloor(1, (), SourcePosition(0, 3)),))
     store.apply([floor_record(A, floor, 0), floor_record(A, None, 1)])
     assert text_of(store, A) is None
     store.apply(records(progress(0, 5), start=9))
@@ -201,7 +201,7 @@ def test_a_later_floor_does_not_lift_an_earlier_one(store: ManifestStore) -> Non
     """Delete v9 is queued and access v10 raises a floor of its own: still hidden, even if the writer forgot to join."""
     store.apply(records(*Writer(0).upsert(A, 8, "text")))
     store.apply([floor_record(A, Floor(delete=DeleteFloor(9, SourcePosition(0, 5))), 0)])
-    store.apply([floor_record(A, Floor(access=AccessFloor(10, PUBLIC, SourcePosition(0, 6))), 1)])
+    store.apply([floor_record(A, Floor(access=(AccessFloor(10, PUBLIC, SourcePosition(0, 6)),)), 1)])
     assert text_of(store, A) is None
 
 
