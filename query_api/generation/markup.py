@@ -15,7 +15,8 @@ NAME_MAX: Final = 32
 """Characters of a tag's name; a longer one is not waited for."""
 
 # A name ends at white space, `/` or `>`; after the first two attributes may follow. What stands in a script or a style is enough.
-_NAME: Final = r"[a-z][^\s/>\x00]{0,%d}"
+# `!` is in no tag's name that is in use, and a gap behind it would end the name.
+_NAME: Final = r"[a-z][^\s/>!\x00]{0,%d}"
 _PLAIN_TAG: Final = rf"(?!(?:script|style)>){_NAME % (NAME_MAX - 1)}>"
 _LOADS: Final = re.compile(rf"!(?=\[)|<(?=[a-z])(?!{_PLAIN_TAG})", re.ASCII | re.IGNORECASE)
 _UNDECIDED: Final = re.compile(rf"(?:!|<(?:{_NAME % (NAME_MAX - 1)})?)\Z", re.ASCII | re.IGNORECASE)

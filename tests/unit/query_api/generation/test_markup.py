@@ -88,6 +88,7 @@ class _Loading(HTMLParser):
 @example(["<im", "g", " src=//a.example>"])
 @example(["<", "s", "cript", ">"])
 @example(["!", "[x](//a.example)"])
+@example(["<a![>"])
 def test_how_it_is_cut_changes_nothing_and_nothing_that_loads_is_left(parts: list[str]) -> None:
     """The law of every filter here; and the text is the same but for gaps."""
     text = "".join(parts)
