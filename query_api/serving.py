@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import structlog
+from aiokafka.errors import KafkaError
 
 from connectors.kafka.link import KafkaLink
 from query_api.app import QueryApp, build_app
@@ -78,7 +79,7 @@ async def serve(
     app.finalize()
     ended = asyncio.get_running_loop().create_task(stop.wait())
     try:
-        await app.start()
+        await _start(app)
         on_started()
         _log.info("query_worker_started", group=settings.kafka.query_group, topic=settings.kafka.topics.queries)
         await app.wait(ended)
@@ -89,6 +90,15 @@ async def serve(
     if crash is not None and not stop.is_set:
         msg = f"the query worker's Kafka client gave up: {crash!r}"
         raise Retryable(msg) from crash
+
+
+async def _start(app: Any) -> None:
+    """Raises: Retryable, where Kafka went away, or began to refuse this client, since the view was read from it."""
+    try:
+        await app.start()
+    except KafkaError as exc:
+        msg = f"the query worker's Kafka client could not start: {exc}"
+        raise Retryable(msg) from exc
 
 
 async def _stop(query_app: QueryApp, within_s: float) -> None:

@@ -141,6 +141,8 @@ class QueryService:
             if self._http is not None:
                 self._http.start()
             self._wait_for_view()
+            if self.view.failure is not None:
+                return  # `wait` raises it: what keeps the view from Kafka keeps the worker from it, and says less of it
             if not self._serves_kafka:
                 self._started.set()
                 self._stop.block()

@@ -23,6 +23,7 @@ from query_api.metrics import QueryMetrics
 from query_api.serving import run
 from query_api.stopping import StopSignal
 from schemas.dead_letters import DeadLetter
+from schemas.errors import Retryable
 from schemas.queries import AnswerEvent
 from schemas.settings import Settings
 from tests.e2e.query.worker_process import NamedPipeline, settings_for
@@ -256,6 +257,14 @@ class WorkerProcess:
     def terminate(self) -> int:
         self._process.terminate()
         return self._process.wait(30)
+
+
+def test_a_broker_that_is_not_there_is_no_defect(tmp_path: Path) -> None:
+    """Whoever runs the worker is told to start it again."""
+    settings = settings_for("nowhere", "127.0.0.1:1", tmp_path)
+    link = KafkaLink(settings.kafka, "127.0.0.1:1")
+    with pytest.raises(Retryable, match="could not start"):
+        run(settings, link, NamedPipeline("one"), QueryMetrics(CollectorRegistry()), StopSignal())
 
 
 @pytest.mark.slow
