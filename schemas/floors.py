@@ -96,7 +96,7 @@ class Floor(NamedTuple):
     def to_bytes(self) -> bytes:
         # Readers of releases that know one list only take `access`: it keeps out whoever any of the lists keeps out.
         as_one = reduce(_as_one, self.access) if self.access else None
-        wire = {"schema_version": SCHEMA_VERSION, "delete": self.delete, "access": as_one}
+        wire: dict[str, object] = {"schema_version": SCHEMA_VERSION, "delete": self.delete, "access": as_one}
         if len(self.access) > 1:
             wire["waiting"] = self.access
         return orjson.dumps(wire, default=tuple)

@@ -58,12 +58,15 @@ class Sightings:
         if version < before.version:
             self._remember(key, before)
             return True
-        self._remember(key, _Sighting(
-            version,
-            allow if says_the_same or version > before.version else None,  # of two lists at one version either may win
-            is_seen=True,
-            is_as_known=before.is_as_known and says_the_same,
-        ))
+        self._remember(
+            key,
+            _Sighting(
+                version,
+                allow if says_the_same or version > before.version else None,  # of two lists at one version either may win
+                is_seen=True,
+                is_as_known=before.is_as_known and says_the_same,
+            ),
+        )
         return not says_the_same or (version == before.version and not before.is_seen)
 
     def deletes(self, key: DocKey, version: int, known: DocumentState | None) -> None:

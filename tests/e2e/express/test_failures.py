@@ -180,9 +180,9 @@ def test_floors_that_are_not_acknowledged_are_sent_again_and_in_order(
     with closing(Producer(link)) as producer:
         log = FloorLog(Settings(), link, producer, [0], stop=threading.Event(), wait=said.append)
         log.restore()
-        log.raise_floors([deletion(1)])
+        log.raise_floors([deletion(1)], {})
         broker.set_down(is_down=True)
-        raising = threading.Thread(target=lambda: [log.raise_floors([deletion(n)]) for n in (2, 3)], daemon=True)
+        raising = threading.Thread(target=lambda: [log.raise_floors([deletion(n)], {}) for n in (2, 3)], daemon=True)
         raising.start()
         wait_until(lambda: len(said) > 2, within_s=WITHIN_S, what="the lane to wait")
         assert "Kafka" in said[0]

@@ -94,10 +94,25 @@ def test_a_revocation_and_a_delete_stand_until_the_write_path_has_passed_them(li
         wait_until(lambda: standing(link).delete and standing(link).access, within_s=WITHIN_S, what="the floors")
         positions[0] = 1
         publish(link, 0, 7, op="access", acl=[])
-        wait_until(lambda: any(entry.version == 7 for entry in standing(link).access), within_s=WITHIN_S, what="the newer floor")
+        wait_until(lambda: 7 in _lists(link), within_s=WITHIN_S, what="the newer floor")
+        assert 5 not in _lists(link), "the write path has passed it"
         assert standing(link).delete
         positions[0] = 3
         wait_until(lambda: standing(link) == NO_FLOOR, within_s=WITHIN_S, what="the floors to be cleared")
+
+
+def test_a_grant_beside_a_revocation_leaves_it_standing(link: KafkaLink) -> None:
+    """Revoked, then opened to others for a new text: readers are held to both lists until the write path has passed them."""
+    positions = {0: 0}
+    with express(link, positions):
+        publish(link, 0, 5, op="access", acl=["group:hr"])
+        publish(link, 0, 6, op="upsert", acl=["group:hr", "user:ann"], content={"text": "redacted"})
+        wait_until(lambda: _lists(link) == [5, 6], within_s=WITHIN_S, what="both lists")
+        publish(link, 0, 7, op="access", acl=["*"])
+        publish(link, 0, 8, op="access", acl=[])
+        wait_until(lambda: _lists(link) == [5, 6, 8], within_s=WITHIN_S, what="the last; an open one takes nothing")
+        positions[0] = 4
+        wait_until(lambda: standing(link) == NO_FLOOR, within_s=WITHIN_S, what="the floor to be cleared")
 
 
 def test_a_process_that_clears_its_floor_leaves_that_of_another_over_the_same_document(link: KafkaLink) -> None:
@@ -130,11 +145,16 @@ def test_a_generation_that_is_ahead_leaves_the_floors_of_one_that_is_behind(link
         assert _hides_and_revokes(link, behind), "the slower one's readers still heed them"
         publish(link, 0, 7, op="access", acl=[])
         fast[0] = 3
-        wait_until(lambda: any(entry.version == 7 for entry in standing(link, behind).access), within_s=WITHIN_S, what="the third")
+        wait_until(lambda: 7 in _lists(link, behind), within_s=WITHIN_S, what="the third")
         slow[0] = 2
         assert standing(link, behind).access
         slow[0] = 3
         wait_until(lambda: standing(link, behind) == NO_FLOOR, within_s=WITHIN_S, what="the second to clear its own")
+
+
+def _lists(link: KafkaLink, generation: str = "g1") -> list[int]:
+    """Versions of the lists that stand."""
+    return [entry.version for entry in standing(link, generation).access]
 
 
 def _hides_and_revokes(link: KafkaLink, generation: str) -> bool:
@@ -169,7 +189,8 @@ def test_a_floor_of_an_earlier_life_is_cleared_by_the_next(link: KafkaLink) -> N
     publish(link, 0, 5, op="delete")
     key = FloorKey.from_bytes(b"@g1/0/docs/d")
     write_floor(link, key, Floor(DeleteFloor(5, SourcePosition(0, 0))), partition=1)
-    write_floor(link, FloorKey.from_bytes(b"@g1/1/docs/d"), Floor(access=(AccessFloor(5, (), SourcePosition(1, 0)),)), partition=1)
+    another = Floor(access=(AccessFloor(5, (), SourcePosition(1, 0)),))
+    write_floor(link, FloorKey.from_bytes(b"@g1/1/docs/d"), another, partition=1)
     with express(link, {0: 1}):
         wait_until(lambda: standing(link).delete is None, within_s=WITHIN_S, what="the floor to be cleared")
         assert standing(link).access, "another lane's"

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flows.express.floors import FloorBook, Place
-from query_api.view.access import hides, narrowed, standing
+from query_api.view.access import hides, narrowed
 from schemas.acl import PUBLIC, permits, principals_of
-from schemas.floors import NO_FLOOR, AccessFloor, DeleteFloor, Floor, FloorKey, LaneName, join_floors
+from schemas.floors import NO_FLOOR, AccessFloor, DeleteFloor, Floor, FloorKey, LaneName, join_floors, standing
 from schemas.index import DocKey, SourcePosition
 from schemas.join import DocumentState, effect_of, fold
 
@@ -36,9 +36,9 @@ def test_a_floor_stands_until_every_position_behind_it_is_passed() -> None:
     book = FloorBook()
     place = place_of("g1")
     access = Floor(access=(AccessFloor(4, HR, SourcePosition(0, 7)),))
-    assert book.raise_floor(place, deleted(3, 5)) == deleted(3, 5)
-    assert book.raise_floor(place, access) == join_floors(deleted(3, 5), access)
-    assert book.raise_floor(place, access) is None, "it stands already"
+    assert book.raise_floor(place, deleted(3, 5), {}) == deleted(3, 5)
+    assert book.raise_floor(place, access, {0: 5}) == join_floors(deleted(3, 5), access)
+    assert book.raise_floor(place, access, {0: 6}) is None, "it stands already"
     assert book.passed({0: 7}) == []
     assert book.passed({1: 99}) == [], "another partition's progress tells nothing"
     assert book.passed({0: 8}) == [place]
@@ -110,7 +110,7 @@ class Lane:
     def read_ahead(self, event: DocumentState, offset: int) -> None:
         """The next event."""
         place = place_of(self.generation)
-        joined = self.book.raise_floor(place, floor_of(event, offset))
+        joined = self.book.raise_floor(place, floor_of(event, offset), {0: self.published})
         if joined is not None:
             self.topic.write(place, joined)
         self.read = offset + 1

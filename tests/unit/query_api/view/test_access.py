@@ -1,8 +1,8 @@
 """Manifest ∩ floor: a floor only narrows, and counts until the view's own progress has passed it."""
 
-from query_api.view.access import hides, narrowed, standing
+from query_api.view.access import hides, narrowed
 from schemas.acl import PUBLIC, permits, principals_of
-from schemas.floors import NO_FLOOR, AccessFloor, DeleteFloor, Floor, join_floors
+from schemas.floors import NO_FLOOR, AccessFloor, DeleteFloor, Floor, join_floors, standing
 from schemas.index import SourcePosition
 from schemas.join import effect_of
 
@@ -37,6 +37,15 @@ def test_floors_join_and_do_not_overwrite() -> None:
     joined = join_floors(Floor(delete=DeleteFloor(9, AT)), Floor(access=(AccessFloor(10, PUBLIC, SourcePosition(0, 11)),)))
     assert not readable(joined, 8, PUBLIC, ANN)
     assert readable(joined, 10, PUBLIC, ANN), "content above the delete lives"
+
+
+def test_a_grant_does_not_lift_the_revocation_beside_which_it_waits() -> None:
+    """v6 takes it from all but hr, v7 opens a new text to all."""
+    revoked = Floor(access=(AccessFloor(6, HR, AT),))
+    both = join_floors(revoked, Floor(access=(AccessFloor(7, PUBLIC, SourcePosition(0, 11)),)))
+    assert not readable(both, 5, PUBLIC, ANN) and readable(both, 5, PUBLIC, HR_CALLER)
+    assert readable(both, 7, PUBLIC, ANN), "the new text is there: what came before it is outdone"
+    assert readable(standing(both, {0: 11}), 5, PUBLIC, ANN), "v6 was fenced: what the manifest says holds"
 
 
 def test_a_register_counts_until_progress_has_passed_it() -> None:
