@@ -100,7 +100,10 @@ class RedisSettings(Section):
     """Redis: remembered answers, thumbs-downs, answers to repeated requests and who asked what, shared by all query workers.
     Without `url` each process keeps its own."""
 
-    url: SecretStr | None = Field(None, description="redis://… or rediss://… (TLS).")
+    url: SecretStr | None = Field(
+        None,
+        description="redis://… or rediss://…?ssl_ca_certs=FILE&ssl_certfile=FILE&ssl_keyfile=FILE (TLS, mutual TLS).",
+    )
     timeout_s: PositiveSeconds = 0.2
     key_prefix: str = "rag:"
 

@@ -73,7 +73,8 @@ class Lane:
     planned: int = 0
     published: int = 0
     viewed: int = 0
-    ever_read: int = 0
+    in_time: set[int] = field(default_factory=set)
+    raised: set[int] = field(default_factory=set)
     record: Floor = NO_FLOOR
     held: Floor = NO_FLOOR
 
@@ -90,10 +91,12 @@ class Lane:
             return
         known = self.state(self.planned)
         found = narrows(self.log[self.read][1], known if known != DocumentState() else None, self.sightings)
-        if found is not None and self.published <= self.read:
-            self.raise_floor(found[1])
+        if self.published <= self.read:
+            self.in_time.add(self.read)
+            if found is not None:
+                self.raised.add(self.read)
+                self.raise_floor(found[1])
         self.read += 1
-        self.ever_read = max(self.read, self.ever_read)
 
     def raise_floor(self, floor: Floor) -> None:
         joined = self.book.raise_floor(PLACE, floor, {0: self.offset(self.published)})
@@ -126,11 +129,14 @@ class Lane:
         return readers(self.state(self.viewed), standing(self.held, {0: self.offset(self.viewed)}), self.missing)
 
     def allowed(self) -> set[int]:
-        """Those from whom no event that was read, and that is newer than what is shown, takes it."""
+        """Those from whom no event that waits, was read, and is newer than what is shown takes it.
+
+        A view that has yet to read what is published may miss what needed no floor because of that.
+        """
         state = self.state(self.viewed)
+        waiting = sorted(self.in_time if self.viewed == self.published else self.raised)
         callers = readers(state, NO_FLOOR, self.missing)
-        for _, item in self.log[self.viewed : self.ever_read]:
-            change = effect(item)
+        for change in (effect(self.log[position][1]) for position in waiting if position >= self.viewed):
             if change.deleted >= state.content_version:
                 return set()
             if change.deleted >= 0:
