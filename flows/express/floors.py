@@ -75,6 +75,11 @@ class Sightings:
         if before is None or before.version <= version:
             self._remember(key, _Sighting(version, None, is_seen=True))
 
+    def says_nothing(self, key: DocKey, known: DocumentState | None) -> None:
+        """The event carries no list: a document that was unknown is then for whom its index says, which may be everybody."""
+        if key not in self._newest and self._first(known) is None:
+            self._remember(key, _Sighting(NEVER, None, is_seen=True))
+
     def _first(self, known: DocumentState | None) -> _Sighting | None:
         """What an event is compared with whose document was not seen, or forgotten. None: with nothing, there is none."""
         if known is None and self._forgotten is None:
@@ -113,7 +118,10 @@ def narrows(item: Event | Rejection, known: DocumentState | None, sightings: Sig
         sightings.deletes(item.key, item.version, known)
         return item.key, Floor(delete=DeleteFloor(item.version, item.source))
     allow = item.change.acl
-    if allow is None or not sightings.changes_access(item.key, item.version, allow, known):
+    if allow is None:
+        sightings.says_nothing(item.key, known)
+        return None
+    if not sightings.changes_access(item.key, item.version, allow, known):
         return None
     return _of_access(item.key, item.version, allow, item.source)
 

@@ -189,6 +189,15 @@ def test_a_deleted_document_s_list_is_not_taken_for_the_one_in_force() -> None:
     assert lane.shown_to() == everybody_on(HR)
 
 
+def test_a_list_that_waits_behind_a_text_without_one_takes_hold_with_that_text() -> None:
+    """Nothing was known of the document; what the text says nothing of, the index says: everybody."""
+    log = [event(1, 5, "upsert"), event(2, 6, acl=HR)]
+    lane = Lane(list(enumerate(log, 1)), DocumentState(), missing=PUBLIC)
+    for move in (lane.read_ahead, lane.read_ahead, lane.plan, lane.publish, lane.view):
+        move()
+    assert lane.shown_to() == everybody_on(HR)
+
+
 def test_a_late_delete_ends_the_list_of_a_newer_text_at_once() -> None:
     """The text came after it and says nothing of access; what it was read under came before."""
     opened = fold([effect_of(version=3, digest="d3", allow=PUBLIC), effect_of(version=9, digest="d9")])
