@@ -28,6 +28,8 @@ OF_A_LANE: Final = "@"
 
 MAX_WAITING: Final = 8
 """Lists of a document that wait in one partition and are kept apart: the newest. Older ones are brought together."""
+MAX_FLOOR_BYTES: Final = 64 * 1024
+"""Less than the smallest limit that messages can have: where long lists would take more, one stands for all of a partition."""
 
 
 class LaneName(NamedTuple):
@@ -94,11 +96,15 @@ class Floor(NamedTuple):
         return entries if self.delete is None else (self.delete.source, *entries)
 
     def to_bytes(self) -> bytes:
+        raw = self._to_bytes(self.access)
+        return raw if len(raw) <= MAX_FLOOR_BYTES else self._to_bytes(_one_for_each_partition(self.access))
+
+    def _to_bytes(self, access: tuple[AccessFloor, ...]) -> bytes:
         # Readers of releases that know one list only take `access`: it keeps out whoever any of the lists keeps out.
-        as_one = reduce(_as_one, self.access) if self.access else None
+        as_one = reduce(_as_one, access) if access else None
         wire: dict[str, object] = {"schema_version": SCHEMA_VERSION, "delete": self.delete, "access": as_one}
-        if len(self.access) > 1:
-            wire["waiting"] = self.access
+        if len(access) > 1:
+            wire["waiting"] = access
         return orjson.dumps(wire, default=tuple)
 
     @classmethod
@@ -150,6 +156,10 @@ def _join_access(a: tuple[AccessFloor, ...], b: tuple[AccessFloor, ...]) -> tupl
         older, newer = entries[: 1 - MAX_WAITING], entries[1 - MAX_WAITING :]
         joined += [reduce(_as_one, older), *newer] if older else newer
     return tuple(joined)
+
+
+def _one_for_each_partition(access: tuple[AccessFloor, ...]) -> tuple[AccessFloor, ...]:
+    return tuple(reduce(_as_one, entries) for _, entries in groupby(access, key=lambda entry: entry.source.partition))
 
 
 def _as_one(a: AccessFloor, b: AccessFloor) -> AccessFloor:

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from query_api.view.access import hides, narrowed
-from schemas.acl import OPERATOR_ONLY, PUBLIC, AllowList, allow_list, common, permits, principals_of
-from schemas.floors import MAX_WAITING, NO_FLOOR, AccessFloor, DeleteFloor, Floor, join_floors, standing
+from schemas.acl import MAX_ALLOW_LIST, OPERATOR_ONLY, PUBLIC, AllowList, allow_list, common, permits, principals_of
+from schemas.floors import MAX_FLOOR_BYTES, MAX_WAITING, NO_FLOOR, AccessFloor, DeleteFloor, Floor, join_floors, standing
 from schemas.index import SourcePosition
 from schemas.join import DocumentState, effect_of, fold
 
@@ -90,6 +90,22 @@ def test_the_oldest_of_too_many_are_brought_together() -> None:
 def test_one_list_for_two(a: AllowList, b: AllowList, both: AllowList) -> None:
     """Everyone is on an open one, by whatever name."""
     assert common(a, b) == common(b, a) == both
+
+
+@pytest.mark.parametrize("partitions", [1, 2])
+def test_long_lists_fit_into_a_message(partitions: int) -> None:
+    """As one for a partition: it keeps out whom any of them does, until all are passed."""
+    names = [f"user:{n:03d}{'x' * 56}" for n in range(MAX_ALLOW_LIST)]
+    parts = [
+        Floor(access=(AccessFloor(version, allow_list(names[version:]), SourcePosition(version % partitions, version)),))
+        for version in range(8)
+    ]
+    back = Floor.from_bytes(reduce(join_floors, parts).to_bytes())
+    assert len(reduce(join_floors, parts).to_bytes()) <= MAX_FLOOR_BYTES
+    assert back.access == tuple(
+        AccessFloor(version, allow_list(names[version:]), SourcePosition(version % partitions, version))
+        for version in range(8 - partitions, 8)
+    )
 
 
 # -- as older releases wrote and read it: one list
