@@ -141,6 +141,8 @@ class Gathering:
                     break
                 search = Search(query.question, query.indexes, step.limit)
                 arm = await self._retriever.by_words(search, step.rows, query.deadline)
+            if arm.error:
+                break  # what the first search found stands; that it lacks the edit is said below
             retrieved = retrieved._replace(keyword=arm)
             self._note_arms(query, retrieved)
             overtaken, following = self._check(query, retrieved, step)

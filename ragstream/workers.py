@@ -19,6 +19,8 @@ from typing import Final
 from schemas.errors import Retryable
 
 STOP_GRACE_S: Final = 40.0
+CAUSE_GRACE_S: Final = 45.0
+"""How long the cause is waited for after somebody noticed: who is fenced first ends what its encoder is at, and closes."""
 
 
 def run_workers(count: int, *, threads: int, until_caught_up: bool) -> int:
@@ -64,12 +66,19 @@ def outcome(codes: Sequence[int | None]) -> int | None:
     return cause if cause > 0 else 128 - cause
 
 
-def _wait(children: list[subprocess.Popen[bytes]]) -> int:
-    """Until all have ended by themselves, or one has failed."""
-    while (code := outcome([child.poll() for child in children])) is None:
+def _wait(children: Sequence[subprocess.Popen[bytes]], grace_s: float = CAUSE_GRACE_S) -> int:
+    """Until all have ended by themselves, or one has failed. Where it only noticed, the cause is waited for, for `grace_s`."""
+    until: float | None = None
+    while True:
+        codes = [child.poll() for child in children]
+        code = outcome(codes)
+        if code is not None and (code != Retryable.exit_code or None not in codes):
+            return code
+        if code is not None:
+            until = until or time.monotonic() + grace_s
+            if time.monotonic() >= until:
+                return code
         time.sleep(0.1)
-    # Asked one after the other, who noticed may have been seen to end before who caused it.
-    return outcome([child.poll() for child in children]) or code
 
 
 def _end(children: list[subprocess.Popen[bytes]]) -> None:

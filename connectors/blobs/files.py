@@ -50,10 +50,22 @@ class FileStore:
             finally:
                 os.close(descriptor)
         except OSError as exc:
+            if exc.errno == errno.EIO:
+                self._require_roots()
             _translate(exc, uri)
         if sha256 is not None:
             _check_hash(data, sha256, uri)
         return data
+
+    def _require_roots(self) -> None:
+        """A share whose server is away may say the same as a damaged disk. Raises: Retryable, where a root can't be listed."""
+        for root in self._roots:
+            try:
+                with os.scandir(root) as entries:
+                    next(entries, None)
+            except OSError as exc:
+                message = f"the folder {root} can't be read: {exc.strerror}"
+                raise Retryable(message) from exc
 
     def _open(self, uri: str, path: str) -> int:
         real = Path(os.path.realpath(path))

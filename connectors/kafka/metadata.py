@@ -49,6 +49,7 @@ class Metadata:
         self._lock = threading.Lock()
         self._client: AdminClient | None = None
         self._refused: KafkaError | None = None
+        self._has_answered = False
 
     @property
     def client(self) -> AdminClient:
@@ -126,6 +127,7 @@ class Metadata:
         except TimeoutError as exc:
             msg = f"asking where {topic} ends: no answer from Kafka in {timeout_s:g} s"
             raise Retryable(msg) from exc
+        self._answered()
         return known_ends(topic, ends)
 
     def identity(self, topic: str) -> str:
@@ -145,9 +147,22 @@ class Metadata:
             raise Retryable(msg) from exc
 
     def failed(self, exc: KafkaException, doing: str) -> RagError:
-        """What to raise for a question that failed: a refused login, which the client hears of apart, explains it."""
+        """What to raise for a question that failed: a refused login, which the client hears of apart, explains it.
+
+        A login that worked before and is refused now is a broker that is starting, as far as anyone can tell; and so is a topic
+        that was there and isn't.
+        """
         self.client.poll(0)
-        return translate(self._refused or error_of(exc), f"{doing} at {self._link.bootstrap}")
+        error = self._refused or error_of(exc)
+        self._refused = None
+        problem = translate(error, f"{doing} at {self._link.bootstrap}")
+        return Retryable(str(problem)) if self._has_answered and isinstance(problem, Misconfigured) else problem
+
+    def _answered(self) -> None:
+        """What was refused before has been accepted since."""
+        self._has_answered = True
+        self.client.poll(0)
+        self._refused = None
 
     def _on_error(self, error: KafkaError) -> None:
         if is_refusal(error):

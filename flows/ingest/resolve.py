@@ -102,16 +102,21 @@ def _next_of(reader: PartitionReader) -> Record:
 
 def _bounded(fetch: Callable[[], bytes], patience_s: float) -> Callable[[], bytes]:
     """`fetch`, which rejects a blob that gave trouble for so long: the store may be waited for, one file holds up all others."""
-    until = time.monotonic() + patience_s
+    since: float | None = None
 
     def tried() -> bytes:
+        nonlocal since
         try:
             return fetch()
         except BlobTroubled as exc:
-            if time.monotonic() < until:
+            since = time.monotonic() if since is None else since
+            if time.monotonic() < since + patience_s:
                 raise
             msg = "not_readable"
             raise BlobRejected(msg, f"{exc}; tried for {patience_s:g} s (RAG_BLOBS__PATIENCE_S)") from exc
+        except Retryable:
+            since = None  # the store is away: what it said before tells nothing of the file
+            raise
 
     return tried
 

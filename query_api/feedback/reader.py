@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
 import structlog
@@ -34,11 +34,13 @@ class Follower(Protocol):
 
     def poll(self, timeout_s: float) -> list[Record]: ...
 
+    def positions(self) -> dict[int, int]: ...
+
     def close(self) -> None: ...
 
 
-OpenFollower = Callable[[], Follower]
-"""Opens a follower at the topic's end of now. Raises: Retryable, while Kafka is away."""
+OpenFollower = Callable[[Mapping[int, int] | None], Follower]
+"""Opens a follower at these positions; None: at the topic's end of now. Raises: Retryable, while Kafka is away."""
 
 
 class FeedbackMetrics:
@@ -62,6 +64,7 @@ class FeedbackReader:
         self._bar = bar
         self._metrics = metrics
         self._held: deque[tuple[float, bytes]] = deque()
+        self._left_at: Mapping[int, int] | None = None
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="feedback", daemon=True)
 
@@ -104,19 +107,25 @@ class FeedbackReader:
         while not self._stopped.is_set():
             try:
                 self._follow()
-            except (Retryable, DataLoss) as exc:
+            except DataLoss as exc:
+                self._left_at = None
+                _log.warning("feedback was lost; going on at the topic's end", cause=str(exc))
+            except Retryable as exc:
                 _log.warning("feedback is not read; trying again", cause=str(exc))
             except RagError as exc:
                 _log.error("feedback is not read any more", cause=str(exc))
                 return
+            except Exception:
+                _log.exception("reading feedback failed; going on")
             self._stopped.wait(AGAIN_AFTER_S)
 
     def _follow(self) -> None:
-        follower = self._open()
+        follower = self._open(self._left_at)
         try:
             while not self._stopped.is_set():
                 for record in follower.poll(POLL_S):
                     self._take_or_hold(record.value)
+                self._left_at = follower.positions()
                 while self._held and self._held[0][0] <= time.monotonic():
                     self.take(self._held.popleft()[1])
         finally:

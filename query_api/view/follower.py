@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -11,7 +11,7 @@ import structlog
 from connectors.keyword.port import KeywordIndex
 from query_api.view.feeding import KeywordFeed
 from query_api.view.log import LogReader, ViewLog
-from query_api.view.store import AWAY, ManifestStore, ViewIdentity
+from query_api.view.store import AWAY, MAX_AWAY_MS, ManifestStore, ViewIdentity
 from schemas.acl import AllowList
 from schemas.errors import DataLoss, Retryable
 
@@ -51,7 +51,7 @@ class Follower:
     Raises, from any method: Retryable while Kafka is away at the start; Misconfigured and Fatal for what waiting does not mend.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913
         self,
         folder: Path,
         log: ViewLog,
@@ -62,6 +62,7 @@ class Follower:
         open_keyword: OpenKeywordIndex,
         commit_s: float,
         now_ms: Callable[[], int],
+        up_ms: Callable[[], int],
     ) -> None:
         self._log = log
         self._topics = topics
@@ -79,6 +80,9 @@ class Follower:
         self._feed = KeywordFeed(self.store, self.keyword, commit_s)
         self._feed.begin()
         self._noted_ms = 0
+        self._up_ms = up_ms
+        self._told_ms: int | None = None
+        self._followed_up_ms = up_ms() - self.store.age_ms()
         self._readers: dict[str, LogReader] = {}
         self._partitions: dict[str, tuple[int, ...]] = {}
         self._where: dict[str, dict[int, int]] = {}
@@ -92,7 +96,7 @@ class Follower:
         records = self._readers[self._topics.floors].poll(0)
         is_due = self._feed.is_due(is_caught_up=is_caught_up, is_hurried=is_hurried)  # of what the turns before have fed
         records += self._readers[self._topics.index_log].poll(0 if records or is_due else POLL_S)
-        if self._has_moved() and self.store.was_away_too_long():
+        if self._has_moved() and self._log.forgets and self._up_ms() - self._followed_up_ms > MAX_AWAY_MS:
             # Kafka was away from here, not from others: what they cleared meanwhile may be gone, its offsets passed in silence.
             raise DataLoss(AWAY)
         self.store.apply(records)
@@ -106,6 +110,9 @@ class Follower:
 
     def note_followed(self, at_ms: int) -> None:
         """Everything that was in the log at this moment is in the view. Written down now and then, also by a clock set back."""
+        if at_ms != self._told_ms:
+            # Of a life the clock that nobody sets tells how long ago that was; the wall clock only from one life to the next.
+            self._told_ms, self._followed_up_ms = at_ms, self._up_ms()
         if abs(at_ms - self._noted_ms) >= NOTE_EVERY_MS:
             self.store.followed(at_ms)
             self._noted_ms = at_ms
@@ -118,10 +125,10 @@ class Follower:
         """Whether all of these partitions are read; partitions may be added while it runs."""
         return set(partitions) <= set(self._partitions[topic])
 
-    def read_on(self) -> None:
-        """Look up the partitions anew and go on from where each was left."""
+    def read_on(self, ends: Mapping[str, Collection[int]]) -> None:
+        """Go on from where each partition was left, with those by topic that have been added: of `ends` that were told."""
         self._close_readers()
-        self._read_on()
+        self._open_readers({topic: {*self._partitions[topic], *ends[topic]} for topic in self._partitions})
 
     def start_over(self, reason: str) -> None:
         """Forget everything and read it again: a compacted log that starts later, or is another one, still tells all of it.
@@ -133,6 +140,7 @@ class Follower:
         self._feed.clear()
         self.store.wipe(reason)
         self._noted_ms = 0
+        self._followed_up_ms = self._up_ms()
         self._read_on()
 
     def close(self) -> None:
@@ -142,8 +150,11 @@ class Follower:
         self.store.close()
 
     def _read_on(self) -> None:
-        for topic in (self._topics.floors, self._topics.index_log):
-            self._partitions[topic] = self._partitions_of(topic)
+        self._open_readers({topic: self._partitions_of(topic) for topic in (self._topics.floors, self._topics.index_log)})
+
+    def _open_readers(self, partitions: Mapping[str, Collection[int]]) -> None:
+        for topic, wanted in partitions.items():
+            self._partitions[topic] = tuple(sorted(wanted))
             self._readers[topic] = self._log.read(topic, self.store.positions(topic), self._partitions[topic])
         self._where = self._all_positions()
 

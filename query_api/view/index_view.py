@@ -70,7 +70,8 @@ class IndexView:
         open_keyword: which keyword index to use.
         restored: for a log that begins empty with each process: set once it holds everything again. Its ends say nothing before,
             and half of it would show what the other half deletes: readiness then takes that all of it is reflected.
-        clock: monotonic seconds; `now_ms` is the wall clock that `reflected_until` is told in.
+        clock: monotonic seconds; `now_ms` is the wall clock that `reflected_until` is told in, `up_ms` one that nobody sets and
+            that goes on while the machine sleeps.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class IndexView:
         restored: threading.Event | None = None,
         clock: Callable[[], float] = time.monotonic,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        up_ms: Callable[[], int] = lambda: time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000,
     ) -> None:
         topics = settings.kafka.topics
         self.generation = settings.generation
@@ -91,6 +93,7 @@ class IndexView:
         self._restored = restored
         self._clock = clock
         self._now_ms = now_ms
+        self._up_ms = up_ms
         self._topics = Topics(topics.documents, settings.index_topic, topics.floors)
         self._lock = threading.Lock()
         self._freshness = Freshness()
@@ -260,6 +263,7 @@ class IndexView:
                     open_keyword=self._open_keyword,
                     commit_s=self._settings.query.keyword_commit_s,
                     now_ms=self._now_ms,
+                    up_ms=self._up_ms,
                 )
             except Retryable as exc:
                 self._outage.waiting(exc)
@@ -272,7 +276,7 @@ class IndexView:
         while not self._stop.is_set():
             ends = self._ends
             if ends is not None and not self._reads_all(follower, ends):
-                follower.read_on()
+                follower.read_on({self._topics.index_log: ends.index_ends, self._topics.floors: ends.floor_ends})
             with self._lock:
                 is_caught_up = self._freshness.has_followed
             is_hurried = self._hurry.is_set()

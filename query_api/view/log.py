@@ -30,6 +30,11 @@ class LogReader(Protocol):
 class ViewLog(Protocol):
     """The log that a view follows. Thread-safe."""
 
+    @property
+    def forgets(self) -> bool:
+        """Whether it drops what was replaced or cleared, after a while."""
+        ...
+
     def identity(self, topic: str) -> str:
         """Names this very log; made anew, it has another name. Raises: Retryable, Misconfigured."""
         ...
@@ -69,6 +74,10 @@ class KafkaViewLog:
         self._link = link
         self._metadata = Metadata(link)
         self._reserved: set[str] = set()
+
+    @property
+    def forgets(self) -> bool:
+        return not self._link.embedded  # that one compacts nothing, and what it drops can't be read anew
 
     def identity(self, topic: str) -> str:
         return self._metadata.identity(topic)

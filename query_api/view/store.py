@@ -165,6 +165,10 @@ class ManifestStore:
             return True
         return not -MAX_AHEAD_MS <= self._now_ms() - self._followed_ms <= MAX_AWAY_MS
 
+    def age_ms(self) -> int:
+        """How long ago it last followed, by the wall clock; to be asked at its opening."""
+        return max(0, self._now_ms() - self._followed_ms) if self._followed_ms is not None else 0
+
     def close(self) -> None:
         """Release the files. Snapshots must be closed before. May be called again."""
         with self._lock:

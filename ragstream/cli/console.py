@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import sys
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Annotated, Final, NoReturn
+from typing import Annotated, Final, NoReturn, TextIO
 
 import orjson
 import typer
@@ -131,8 +132,11 @@ def reported_errors() -> Iterator[None]:
         fail("interrupted", INTERRUPTED)
     except (typer.Exit, typer.Abort, TyperException):
         raise
-    except BrokenPipeError:
-        _nobody_reads()
+    except BrokenPipeError as exc:
+        if _is_unread(sys.stdout) or _is_unread(sys.stderr):
+            _nobody_reads()
+        traceback.print_exception(exc, file=sys.stderr)  # of another pipe
+        fail(f"this is a defect of ragstream ({type(exc).__name__}): please report it, with the lines above", DEFECT)
     except Exception as exc:
         forbidden = _forbidden(exc)
         if forbidden is not None:
@@ -175,6 +179,13 @@ def _nobody_reads() -> NoReturn:
             os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
     raise typer.Exit(UNREAD)
+
+
+def _is_unread(stream: TextIO) -> bool:
+    """Whether it is a pipe whose reader has gone."""
+    poller = select.poll()
+    poller.register(stream.fileno(), 0)
+    return any(event & select.POLLERR for _, event in poller.poll(0))
 
 
 def _write(raw: bytes, end: bytes = b"\n") -> None:

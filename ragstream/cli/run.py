@@ -16,6 +16,7 @@ import typer
 from ragstream.cli.console import INTERRUPTED, err, fail, reported_errors, settings_for_command, usage_error
 from ragstream.data_directory import require_writable
 from ragstream.invocation import invocation
+from ragstream.workers import is_orphan, run_workers
 from schemas.errors import Misconfigured
 from schemas.settings import Settings
 
@@ -32,11 +33,16 @@ def _with_llm(settings: Settings, kind: str | None) -> Settings:
 
 
 @contextmanager
-def on_signals(stop: Callable[[], None]) -> Iterator[None]:
-    """SIGTERM and SIGINT ask for a clean stop; a second one ends at once."""
+def on_signals(stop: Callable[[], None], parent: int | None = None) -> Iterator[None]:
+    """SIGTERM and SIGINT ask for a clean stop; a second one ends at once.
+
+    Not so where `parent` passes them on and lives: of one stop a service manager may signal it and its workers, and it ends them.
+    """
     asked = threading.Event()
 
     def handle(number: int, _frame: object) -> None:
+        if asked.is_set() and parent is not None and not is_orphan(parent):
+            return
         if asked.is_set():
             raise KeyboardInterrupt
         asked.set()
@@ -99,8 +105,6 @@ def ingest(
     """
     settings = settings_for_command(quiet=False)
     with reported_errors():
-        from ragstream.workers import is_orphan, run_workers  # noqa: PLC0415
-
         if workers > 1 and process is None:
             code = run_workers(workers, threads=threads, until_caught_up=until_caught_up)
             if code:
@@ -115,7 +119,7 @@ def ingest(
         service = IngestService(
             settings, where, threads=threads, addresses=address, process=process or 0, until_caught_up=until_caught_up
         )
-        with on_signals(service.stop):
+        with on_signals(service.stop, parent):
             try:
                 service.start()
                 while not service.wait(0.5):

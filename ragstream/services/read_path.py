@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import threading
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Final
@@ -191,9 +192,11 @@ class ReadPath:
             self._memory.cache.bar(entry_id)
             self._cache_metrics.barred.inc()
 
-    def _follow_feedback(self) -> Follower:
-        """From the end of now on: what was said before is in the shared bars. Raises: Retryable."""
+    def _follow_feedback(self, left_at: Mapping[int, int] | None) -> Follower:
+        """Where it was left, at first from the end of now on: what was said before is in the shared bars. Raises: Retryable."""
         topic = self._settings.kafka.topics.feedback
+        if left_at is not None:
+            return TopicFollower(self._link, topic, left_at)
         partitions = partitions_of(self._link, topic)
         asker = TopicFollower(self._link, topic, dict.fromkeys(partitions, 0))
         try:

@@ -12,7 +12,7 @@ import pytest
 from openai import OpenAI
 
 from tests.e2e.cli.commands import Shell, Up, new_shell, up, write_docs
-from tests.waiting import wait_until
+from tests.waiting import DeadlineExceededError, wait_until
 
 pytestmark = pytest.mark.timeout(150)
 
@@ -91,7 +91,12 @@ def test_a_thumbs_down_takes_the_answer_out(maya: httpx.Client) -> None:
     assert remembered["mode"] == "cached"
     rated = maya.post("/v1/feedback", json={"query_id": remembered["query_id"], "rating": "down"})
     assert rated.status_code in (200, 202), rated.text
-    wait_until(lambda: ask(maya, question)["mode"] == "hybrid", within_s=15, what="the thumbs-down to count")
+    try:
+        wait_until(lambda: ask(maya, question)["mode"] == "hybrid", within_s=15, what="the thumbs-down to count")
+    except DeadlineExceededError as exc:
+        counted = [line for line in maya.get("/metrics").text.splitlines() if "feedback" in line or "cache" in line]
+        msg = f"{exc}; {counted}"
+        raise AssertionError(msg) from exc
     assert ask(maya, question)["mode"] == "hybrid"
 
 

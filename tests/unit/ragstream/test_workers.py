@@ -4,11 +4,13 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
-from ragstream.workers import is_orphan, outcome
+from ragstream.cli.run import on_signals
+from ragstream.workers import _wait, is_orphan, outcome
 from tests.waiting import wait_until
 
 WORKER = """#!{python}
@@ -43,6 +45,30 @@ def test_the_parent_ends_with_the_cause(codes: list[int | None], expected: int |
     assert outcome(codes) == expected
 
 
+class Child:
+    """A process whose exit code shows after so many looks."""
+
+    def __init__(self, code: int, looks: int) -> None:
+        self._code = code
+        self._left = looks
+
+    def poll(self) -> int | None:
+        self._left -= 1
+        return self._code if self._left < 0 else None
+
+
+@pytest.mark.parametrize(
+    ("noticed", "caused", "grace_s", "expected"),
+    [
+        pytest.param(0, 4, 30.0, 17, id="the-cause-ends-a-little-later"),
+        pytest.param(0, 1_000_000, 0.3, 75, id="no-cause-in-time"),
+    ],
+)
+def test_the_cause_is_waited_for(noticed: int, caused: int, grace_s: float, expected: int) -> None:
+    """Who is fenced ends last, and that it was must not be lost: a supervisor would start the fight again."""
+    assert _wait([Child(75, noticed), Child(17, caused)], grace_s) == expected  # type: ignore[list-item]
+
+
 def test_a_worker_is_an_orphan_when_its_parent_is_another() -> None:
     """One that was started by hand has none to lose."""
     assert not is_orphan(os.getppid())
@@ -69,3 +95,14 @@ def test_ctrl_c_reaches_workers_once(tmp_path: Path) -> None:
         parent.wait()
     assert len(groups) == 2
     assert parent.pid not in groups
+
+
+@pytest.mark.parametrize(("parent", "ends"), [(os.getppid(), False), (None, True), (-1, True)])
+def test_a_second_signal_ends_only_who_has_no_parent_to_end_it(parent: int | None, ends: bool) -> None:
+    """A service manager signals a whole group, and the parent passes its own on: that is one stop, not two."""
+    stops: list[None] = []
+    with on_signals(lambda: stops.append(None), parent):
+        signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt) if ends else nullcontext():
+            signal.raise_signal(signal.SIGTERM)
+    assert len(stops) == 1

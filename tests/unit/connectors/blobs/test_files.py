@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from connectors.blobs import BlobRejected, open_blob_store
+from connectors.blobs import BlobRejected, BlobTroubled, open_blob_store
 from schemas.errors import Retryable
 from schemas.settings import BlobSettings
 
@@ -136,6 +136,22 @@ def test_a_read_error_may_pass(root: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(os, "read", fail)
     with pytest.raises(Retryable, match="Input/output error"):
         fetch(root, (root / "a file.md").as_uri())
+
+
+def test_a_damaged_file_is_told_from_a_share_that_is_away(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both may say EIO; a share that is away can't be listed either."""
+    uri = next(path for path in root.iterdir() if path.is_file()).as_uri()
+
+    def fails(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("connectors.blobs.files.os.read", fails)
+    with pytest.raises(BlobTroubled):
+        fetch(root, uri, sha256=None)
+    monkeypatch.setattr("connectors.blobs.files.os.scandir", fails)
+    with pytest.raises(Retryable, match="can't be read") as raised:
+        fetch(root, uri, sha256=None)
+    assert not isinstance(raised.value, BlobTroubled)
 
 
 def test_an_unreadable_file_is_refused(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

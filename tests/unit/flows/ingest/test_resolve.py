@@ -98,6 +98,22 @@ def test_one_file_that_cannot_be_read_holds_others_up_for_so_long_only() -> None
     assert blobs.fetches > 1
 
 
+def test_an_outage_before_does_not_count_against_a_file() -> None:
+    """Its patience begins with its own trouble, and begins anew after the store was away."""
+
+    class Returning(Blobs):
+        """Away for a while, then in trouble with this file, then well."""
+
+        def fetch(self, uri: str, *, sha256: str | None, max_bytes: int, timeout_s: float) -> bytes:
+            self.fetches += 1
+            if self.fetches == 20:
+                return b"at last"
+            raise Retryable("away") if self.fetches < 10 or self.fetches % 2 else BlobTroubled("an error of the disk")
+
+    content = ContentReference(uri="file:///a", sha256="0" * 64, media_type="text/plain")
+    assert resolver(Returning(Retryable("away")), patience_s=0.2).resolve(event(content)).text == "at last"
+
+
 def test_a_store_that_is_away_is_waited_for() -> None:
     """Longer than for one file, until the process must end: what is in it comes back with it."""
     give_up = threading.Event()

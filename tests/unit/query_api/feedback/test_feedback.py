@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -13,7 +13,7 @@ from connectors.redis import MemoryStore
 from query_api.feedback import Asked, AskedLog, FeedbackMetrics, FeedbackReader, Noting
 from query_api.feedback.asked import Unmatched
 from query_api.feedback.noting import MOST_WAITING
-from schemas.errors import Retryable
+from schemas.errors import DataLoss, Retryable
 from schemas.feedback import Feedback
 from tests.waiting import wait_until
 
@@ -25,16 +25,26 @@ class Topic:
         self.records: list[Record] = []
         self.away = away
         self.closed = 0
+        self.read = 0
+        self.opened_at: list[Mapping[int, int] | None] = []
+        self.failures: list[Exception] = []
 
-    def open(self) -> Topic:
+    def open(self, positions: Mapping[int, int] | None) -> Topic:
+        self.opened_at.append(positions)
         if self.away:
             self.away -= 1
             raise Retryable("Kafka is away")
         return self
 
     def poll(self, timeout_s: float) -> list[Record]:
+        if self.failures:
+            raise self.failures.pop(0)
         taken, self.records = self.records, []
+        self.read += len(taken)
         return taken
+
+    def positions(self) -> dict[int, int]:
+        return {0: self.read}
 
     def close(self) -> None:
         self.closed += 1
@@ -105,6 +115,21 @@ def test_the_reader_waits_for_kafka_and_ends_when_told() -> None:
     wait_until(lambda: barred == ["entry-1"], within_s=10, what="the feedback to be applied")
     reader.stop()
     assert topic.closed == 1
+
+
+def test_feedback_is_read_on_where_it_was_left() -> None:
+    """What was said while Kafka was away, or the reader had failed, counts; only what is lost is passed over."""
+    topic = Topic()
+    asked, reader, barred = make(topic)
+    asked.note("q1", ("user:maya",), "entry-1")
+    reader.start()
+    for number, failure in enumerate((Retryable("away"), RuntimeError("a defect"), DataLoss("dropped")), start=1):
+        topic.records.append(Record("rag.feedback", 0, 0, 0, b"q1", message()))
+        wait_until(lambda number=number: len(barred) == number, within_s=10, what="the feedback to be applied")  # type: ignore[misc]
+        topic.failures.append(failure)
+        wait_until(lambda number=number: len(topic.opened_at) == number + 1, within_s=10, what="another try")  # type: ignore[misc]
+    reader.stop()
+    assert topic.opened_at == [None, {0: 1}, {0: 2}, None]
 
 
 @pytest.mark.parametrize(

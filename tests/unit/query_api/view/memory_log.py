@@ -21,6 +21,7 @@ class MemoryLog:
         self.reserved: set[str] = set()
         self.read_up_to: dict[str, dict[int, int]] = {}
         self.is_away = False
+        self.forgets = True
         self.is_silent = False  # it says what it is, and no more
         self.lives = "1"
         self.failure: BaseException | None = None

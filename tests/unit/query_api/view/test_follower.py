@@ -35,6 +35,7 @@ def follower_of(folder: Path, log: MemoryLog, commit_s: float) -> Follower:
         open_keyword=lambda _folder, _stamp: MemoryKeywordIndex(),
         commit_s=commit_s,
         now_ms=lambda: time.time_ns() // 1_000_000,
+        up_ms=lambda: time.monotonic_ns() // 1_000_000,
     )
 
 

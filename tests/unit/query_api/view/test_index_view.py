@@ -60,9 +60,12 @@ def started(log: MemoryLog, tmp_path: Path) -> Iterator[StartView]:
         open_keyword: Callable[[Path, str], KeywordIndex] | None = None,
         restored: threading.Event | None = None,
         wall: WallClock | None = None,
+        up: WallClock | None = None,
     ) -> IndexView:
         opener = open_keyword or (lambda folder, stamp: TantivyIndex(folder, stamp).open())
-        view = IndexView(Settings(data_dir=tmp_path), log, open_keyword=opener, restored=restored, now_ms=wall or WallClock())
+        wall = wall or WallClock()
+        settings = Settings(data_dir=tmp_path)
+        view = IndexView(settings, log, open_keyword=opener, restored=restored, now_ms=wall, up_ms=up or wall)
         views.append(view)
         view.start()
         return view
@@ -307,6 +310,30 @@ def test_kafka_may_be_away_for_longer_than_deletes_are_kept(log: MemoryLog, star
     log.is_away = False
     wait_until(lambda: texts(view, A) == [None], within_s=WITHIN_S, what="the view to begin anew")
     assert found(ready(view), "deleted") == set()
+
+
+@pytest.mark.parametrize("days", [8, -8])
+def test_a_clock_that_is_set_empties_no_view_that_runs(log: MemoryLog, started: StartView, days: float) -> None:
+    """However far, to either side: it was not away. What it has read is gone from this log: reading it anew would show."""
+    wall, writer = WallClock(), Writer(0)
+    publish(log, writer.upsert(A, 1, "kept text"))
+    view = ready(started(wall=wall, up=WallClock()))
+    log.records[INDEX][0].clear()
+    wall.days = days
+    publish(log, writer.upsert(B, 2, "new text"))
+    wait_until(lambda: texts(view, A, B) == ["kept text", "new text"], within_s=WITHIN_S, what="the new document beside the old")
+
+
+def test_a_log_that_forgets_nothing_is_not_read_anew(log: MemoryLog, started: StartView) -> None:
+    """The embedded one: a machine that slept for a week missed nothing, and what its broker has dropped it can't read again."""
+    wall, writer = WallClock(), Writer(0)
+    log.forgets = False
+    publish(log, writer.upsert(A, 1, "kept text"))
+    view = ready(started(wall=wall))
+    log.records[INDEX][0].clear()
+    wall.days = 8
+    publish(log, writer.upsert(B, 2, "new text"))
+    wait_until(lambda: texts(view, A, B) == ["kept text", "new text"], within_s=WITHIN_S, what="the new document beside the old")
 
 
 def test_a_view_that_follows_stays_young(log: MemoryLog, started: StartView) -> None:
