@@ -23,6 +23,7 @@ from connectors.kafka.records import OutRecord
 from flows.ingest.failpoints import FailPoints
 from flows.ingest.lane import Lane
 from flows.ingest.ledger import Ledger
+from flows.ingest.markers import last_marker
 from flows.ingest.patience import Patience
 from schemas.errors import Fenced, Misconfigured
 from schemas.index import OWNER, PROGRESS, DocKey, LogKey, Owner, Progress
@@ -155,6 +156,9 @@ def open_partition(
 
     Raises: Fenced (embedded: another process holds the lock), Misconfigured (another model, chunker or source log), Retryable.
     """
+    published = last_marker(link, settings.index_topic, lane.partition)
+    if published is not None:
+        _refuse_other(published, fingerprints, settings)  # before opening: whoever is refused must have fenced nobody
     writer = PartitionWriter(link, settings, lane.partition, give_up, fail_points, now_ms)
     try:
         writer.open()

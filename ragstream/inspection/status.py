@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from connectors.kafka.metadata import Metadata
+from flows.ingest.markers import last_marker
 from ragstream.inspection.documents import OnRead, open_snapshot
 from ragstream.inspection.health import Health, ask_health
-from ragstream.inspection.markers import last_marker
 from ragstream.inspection.reports import Counts, counts
 from ragstream.reach import Reach
 from schemas.errors import Retryable

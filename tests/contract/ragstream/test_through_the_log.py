@@ -27,13 +27,13 @@ from connectors.kafka import (
 )
 from connectors.kafka.embedded import EmbeddedBroker
 from connectors.kafka.topics import topic_specs
+from flows.ingest.markers import last_marker
 from ragstream.asking import ask, new_query_id
 from ragstream.cli.app import app
 from ragstream.doctor.servers import check_kafka
 from ragstream.embedded.door import Door
 from ragstream.embedded.intake import Intake
 from ragstream.embedded.journal import Journal
-from ragstream.inspection.markers import last_marker
 from ragstream.publishing import PublishOptions, changes_from
 from ragstream.publishing.run import Publisher
 from ragstream.publishing.sink import DoorSink

@@ -86,9 +86,9 @@ class Ground:
         records = read_to_end(self.link, self.settings.index_topic, 0)
         return [r.value for r in records if r.value is not None and LogKey.from_bytes(r.key or b"").kind == kind]
 
-    def open_partition(self, meanwhile: Callable[[], None]) -> OpenedPartition:
+    def open_partition(self, meanwhile: Callable[[], None], made_with: Fingerprints = MADE_WITH) -> OpenedPartition:
         lane = BusyLog(self.settings, meanwhile)
-        return open_partition(self.link, self.settings, lane, MADE_WITH, threading.Event(), FailPoints(), lambda: 1)
+        return open_partition(self.link, self.settings, lane, made_with, threading.Event(), FailPoints(), lambda: 1)
 
     def unsigned_rival(self) -> TransactionalWriter:
         """What a transaction that timed out looks like: the epoch has moved on, and nobody has signed."""
@@ -155,6 +155,18 @@ def test_a_predecessor_that_is_busy_while_its_partition_is_read_back_stops(groun
     opened.writer.close()
     before.close()
     assert ground.positions() == [5, 6]
+
+
+def test_whoever_is_refused_fences_nobody(ground: Ground) -> None:
+    """An ingest with another encoder for a live generation ends, and the healthy one goes on."""
+    writer = ground.owner()
+    writer.commit([ground.marker(1)])
+    with pytest.raises(Misconfigured, match="encoder 'model'"):
+        ground.open_partition(lambda: None, MADE_WITH._replace(model="another"))
+    writer.commit([ground.marker(2)])
+    assert ground.positions() == [1, 2]
+    assert ground.owners() == [writer.owner]
+    writer.close()
 
 
 def test_what_a_predecessor_commits_before_its_successor_signs_is_read_back(ground: Ground) -> None:
