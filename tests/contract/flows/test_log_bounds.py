@@ -16,6 +16,8 @@ from schemas.settings import KafkaSettings
 from tests.servers.kafka import KafkaAddress
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 PARTITION = 17
 """One that no other test's lanes have: metrics are the process's."""
 WITHIN_S = 20.0

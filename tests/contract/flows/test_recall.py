@@ -28,7 +28,7 @@ from tests.servers.plugin import KafkaFactory
 from tests.unit.flows.chunking.tokenizers_for_tests import WordTokenizer
 from tests.waiting import wait_until
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.timeout(180), pytest.mark.slow]
 WITHIN_S = 60.0
 
 

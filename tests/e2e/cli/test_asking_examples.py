@@ -19,7 +19,7 @@ from tests.servers.cache import UnavailableError
 from tests.servers.kafka import KafkaAddress, kafka_jars
 from tests.waiting import wait_until
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240), pytest.mark.slow]
 
 ANSWER = "Open Cards and tap Freeze"
 RUN_TIMEOUT_S = 90

@@ -53,6 +53,7 @@ def test_other_commands_find_it_from_any_directory(running: Up, elsewhere: Shell
     assert "parking.md" in answer.out
 
 
+@pytest.mark.slow
 def test_publishing_a_folder_again_embeds_nothing(running: Up, elsewhere: Shell, tmp_path: Path) -> None:
     """The second run's events are fenced: they say nothing new."""
     docs = write_docs(
@@ -118,6 +119,7 @@ def test_a_null_value_deletes(running: Up, elsewhere: Shell) -> None:
     assert shown["drop"]["chunks"] == []
 
 
+@pytest.mark.slow
 def test_time_to_live_ends_a_document(running: Up, elsewhere: Shell) -> None:
     """Not shown from its end on; its rows go too."""
     text = "# Lottery\n\nThe lottery's jackpot is a turnip.\n"

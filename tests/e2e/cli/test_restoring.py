@@ -15,7 +15,7 @@ from tests.e2e.cli.commands import Shell, new_shell, up
 from tests.servers.kafka import KafkaAddress
 from tests.waiting import wait_until
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.timeout(240), pytest.mark.slow]
 
 OPEN: dict[str, object] = {"op": "upsert", "acl": ["*"]}
 KEPT: dict[str, object] = {**OPEN, "doc_id": "vault", "content": {"text": "# Vault\n\nThe vault opens at nine o'clock.\n"}}

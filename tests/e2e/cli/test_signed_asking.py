@@ -11,7 +11,7 @@ import pytest
 from tests.e2e.cli.commands import Shell, Up, new_shell, up
 from tests.unit.query_api.identity.tokens import AUDIENCE, ISSUER, Issuer
 
-pytestmark = pytest.mark.timeout(150)
+pytestmark = [pytest.mark.timeout(150), pytest.mark.slow]
 
 QUESTION = ("ask", "How large is the zeppelin allowance?")
 REJECTED = 65

@@ -22,6 +22,8 @@ from tests.servers.proxy import Proxy
 from tests.stacks import IngestStack, real_stack, stack_settings
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 KEY = DocKey("docs", "cards")
 
 

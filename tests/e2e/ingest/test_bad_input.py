@@ -177,6 +177,7 @@ def test_each_is_one_dead_letter_and_touches_no_other(stack: IngestStack, tmp_pa
     assert outcomes.count("dead-lettered") == len(letters) == len(bad) + 2
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_a_message_that_grows_when_it_is_unpacked_stops_nothing(
     tmp_path: Path, kafka_server: KafkaAddress, milvus_server: MilvusAddress, unique_name: str

@@ -21,6 +21,8 @@ from schemas.wire import to_ms
 from tests.servers.kafka import KafkaAddress
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 WITHIN_S = 20.0
 
 

@@ -117,6 +117,7 @@ def test_a_hanging_file_is_stopped_and_the_next_parses(parser: FileParser) -> No
     assert child_of(parser) != before
 
 
+@pytest.mark.slow
 def test_a_memory_bomb_is_stopped_and_the_next_parses(limited: FileParser) -> None:
     """The kernel refuses the memory; the process is replaced."""
     assert reason_for(limited, SLOW_PAGE, HTML) == "out_of_memory"
