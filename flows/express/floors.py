@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from flows.express.forgotten import Forgotten
 from flows.ingest.events import Event, Rejection
 from schemas.acl import EVERYONE, AllowList
 from schemas.floors import NO_FLOOR, AccessFloor, DeleteFloor, Floor, FloorKey, join_floors, standing
@@ -42,7 +43,8 @@ class Sightings:
     def __init__(self, most: int = 200_000) -> None:
         self._most = most
         self._newest: OrderedDict[DocKey, _Sighting] = OrderedDict()
-        self._forgotten: int | None = None
+        self._forgotten = Forgotten()
+        self._newest_forgotten: int = NEVER
 
     def changes_access(self, key: DocKey, version: int, allow: AllowList, known: DocumentState | None) -> bool:
         """Whether `allow` may differ from what is, or is about to be, in force; remembers it if it is the newest.
@@ -50,7 +52,7 @@ class Sightings:
         What is newer than all else and says the same as the newest takes nothing: whom it keeps out is kept out by the floor of
         that one until the write path has come to it, and by the manifest from then on.
         """
-        before = self._newest.get(key) or self._first(known)
+        before = self._newest.get(key) or self._first(key, known)
         if before is None:
             self._remember(key, _Sighting(version, allow, is_seen=True))
             return False  # nothing is shown of it, and nothing earlier is on its way
@@ -71,23 +73,24 @@ class Sightings:
 
     def deletes(self, key: DocKey, version: int, known: DocumentState | None) -> None:
         """What was said of access up to `version` counts no more."""
-        before = self._newest.get(key) or self._first(known)
+        before = self._newest.get(key) or self._first(key, known)
         if before is None or before.version <= version:
             self._remember(key, _Sighting(version, None, is_seen=True))
 
     def says_nothing(self, key: DocKey, known: DocumentState | None) -> None:
         """The event carries no list: a document that was unknown is then for whom its index says, which may be everybody."""
-        if key not in self._newest and self._first(known) is None:
+        if key not in self._newest and self._first(key, known) is None:
             self._remember(key, _Sighting(NEVER, None, is_seen=True))
 
-    def _first(self, known: DocumentState | None) -> _Sighting | None:
+    def _first(self, key: DocKey, known: DocumentState | None) -> _Sighting | None:
         """What an event is compared with whose document was not seen, or forgotten. None: with nothing, there is none."""
-        if known is None and self._forgotten is None:
+        is_forgotten = str(key) in self._forgotten
+        if known is None and not is_forgotten:
             return None
         newest = known.access[-1] if known is not None and known.access else None
         version = newest.version if newest is not None else NEVER
-        if self._forgotten is not None:
-            return _Sighting(max(version, self._forgotten), None)
+        if is_forgotten:
+            return _Sighting(max(version, self._newest_forgotten), None)
         is_told = newest is not None and known is not None and not known.is_stale
         return _Sighting(version, newest.allow if newest is not None and is_told else None, is_as_known=True)
 
@@ -95,9 +98,10 @@ class Sightings:
         self._newest[key] = newest
         self._newest.move_to_end(key)
         if len(self._newest) > self._most:
-            _, oldest = self._newest.popitem(last=False)
+            forgotten, oldest = self._newest.popitem(last=False)
             if not oldest.is_as_known:
-                self._forgotten = max(oldest.version, self._forgotten or NEVER)
+                self._forgotten.add(str(forgotten))
+                self._newest_forgotten = max(oldest.version, self._newest_forgotten)
 
 
 def narrows(item: Event | Rejection, known: DocumentState | None, sightings: Sightings) -> tuple[DocKey, Floor] | None:

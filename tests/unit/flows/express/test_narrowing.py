@@ -242,6 +242,14 @@ def test_documents_beyond_what_is_remembered_raise_no_floors_either_while_nothin
     assert replayed(range(5, 8), sightings, 100) == 0
 
 
+def test_new_documents_beyond_what_is_remembered_raise_no_floors() -> None:
+    """A rebuild: nothing is shown of them, and nothing earlier is on its way, however many there are."""
+    sightings = Sightings(most=10)
+    first = [narrows(event(n, 1, "upsert", HR, f"new{n}"), None, sightings) for n in range(300)]
+    assert [floor for floor in first if floor is not None] == []
+    assert narrows(event(300, 2, "access", ANN, "new0"), None, sightings) is not None
+
+
 @pytest.mark.parametrize("before", [shown(5, HR), None], ids=["known", "unknown"])
 def test_a_change_that_was_forgotten_is_not_taken_for_none(before: DocumentState | None) -> None:
     """A grant waits, is forgotten, and what comes after it takes back what it gives."""
