@@ -25,6 +25,7 @@ MOST_HELD: Final = 1_000
 MAY_COME: Final = frozenset(unmatched.value for unmatched in Unmatched)
 """What feedback is as long as its asker's note waits."""
 AGAIN_AFTER_S: Final = 1.0
+LATER_S: Final = 10.0
 
 _log = structlog.get_logger(__name__)
 
@@ -113,8 +114,8 @@ class FeedbackReader:
             except Retryable as exc:
                 _log.warning("feedback is not read; trying again", cause=str(exc))
             except RagError as exc:
-                _log.error("feedback is not read any more", cause=str(exc))
-                return
+                _log.error("feedback can't be read; trying again later", cause=str(exc))
+                self._stopped.wait(LATER_S)  # a permission or a topic that somebody has to see to
             except Exception:
                 _log.exception("reading feedback failed; going on")
             self._stopped.wait(AGAIN_AFTER_S)

@@ -13,7 +13,7 @@ from connectors.redis import MemoryStore
 from query_api.feedback import Asked, AskedLog, FeedbackMetrics, FeedbackReader, Noting
 from query_api.feedback.asked import Unmatched
 from query_api.feedback.noting import MOST_WAITING
-from schemas.errors import DataLoss, Retryable
+from schemas.errors import DataLoss, Misconfigured, Retryable
 from schemas.feedback import Feedback
 from tests.waiting import wait_until
 
@@ -117,19 +117,22 @@ def test_the_reader_waits_for_kafka_and_ends_when_told() -> None:
     assert topic.closed == 1
 
 
-def test_feedback_is_read_on_where_it_was_left() -> None:
+def test_feedback_is_read_on_where_it_was_left(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was said while Kafka was away, or the reader had failed, counts; only what is lost is passed over."""
+    monkeypatch.setattr("query_api.feedback.reader.LATER_S", 0.1)
     topic = Topic()
     asked, reader, barred = make(topic)
     asked.note("q1", ("user:maya",), "entry-1")
     reader.start()
-    for number, failure in enumerate((Retryable("away"), RuntimeError("a defect"), DataLoss("dropped")), start=1):
+    for number, failure in enumerate(
+        (Retryable("away"), RuntimeError("a defect"), Misconfigured("forbidden"), DataLoss("dropped")), start=1
+    ):
         topic.records.append(Record("rag.feedback", 0, 0, 0, b"q1", message()))
         wait_until(lambda number=number: len(barred) == number, within_s=10, what="the feedback to be applied")  # type: ignore[misc]
         topic.failures.append(failure)
         wait_until(lambda number=number: len(topic.opened_at) == number + 1, within_s=10, what="another try")  # type: ignore[misc]
     reader.stop()
-    assert topic.opened_at == [None, {0: 1}, {0: 2}, None]
+    assert topic.opened_at == [None, {0: 1}, {0: 2}, {0: 3}, None]
 
 
 @pytest.mark.parametrize(
