@@ -8,6 +8,8 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -163,6 +165,16 @@ def test_a_reader_that_has_gone_is_no_defect() -> None:
         process.stdout.close()
         said = process.stderr.read()
         assert (process.wait(30), said) == (141, b"")
+
+
+@contextmanager
+def heeded_interrupts() -> Iterator[None]:
+    """Children begin with SIGINT's usual meaning, also where this suite was started in the background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_ctrl_c_while_a_server_is_silent(tmp_path: Path) -> None:
