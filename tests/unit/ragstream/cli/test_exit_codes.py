@@ -183,7 +183,7 @@ def test_ctrl_c_while_a_server_is_silent(tmp_path: Path) -> None:
         server.settimeout(30)
         named = {"RAG_KAFKA__BOOTSTRAP_SERVERS": f"127.0.0.1:{server.getsockname()[1]}", "RAG_KAFKA__REQUEST_TIMEOUT_S": "2"}
         command = [sys.executable, "-m", "ragstream", "ask", "Is anybody there?"]
-        with subprocess.Popen(command, env={**os.environ, **named}, stderr=subprocess.PIPE) as process:
+        with heeded_interrupts(), subprocess.Popen(command, env={**os.environ, **named}, stderr=subprocess.PIPE) as process:
             connection, _ = server.accept()
             process.send_signal(signal.SIGINT)
             assert process.stderr is not None
