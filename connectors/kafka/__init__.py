@@ -11,7 +11,7 @@ from connectors.kafka.link import KafkaLink
 from connectors.kafka.metadata import cluster_identity, partitions_of
 from connectors.kafka.partitioner import partition_for_key
 from connectors.kafka.producer import Producer
-from connectors.kafka.reader import PartitionReader, read_to_end
+from connectors.kafka.reader import PartitionReader, read_to_end, watermarks_of
 from connectors.kafka.records import OutRecord, Record, footprint
 from connectors.kafka.writer import TransactionalWriter
 
@@ -32,4 +32,5 @@ __all__ = [
     "partition_for_key",
     "partitions_of",
     "read_to_end",
+    "watermarks_of",
 ]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from confluent_kafka import (
@@ -76,15 +77,9 @@ class Metadata:
         """As `partitions_of`, asked of this topic alone: several times a second, that must not cost what all topics do."""
         if self._link.embedded:
             return self.partitions_of(topic, timeout_s)  # it describes none, and holds few
-        doing = f"asking for the partitions of {topic}"
-        try:
+        with self._asking(f"asking for the partitions of {topic}", timeout_s):
             asked = self.client.describe_topics(TopicCollection([topic]), request_timeout=timeout_s)
             return tuple(sorted(partition.id for partition in asked[topic].result(timeout_s).partitions))
-        except KafkaException as exc:
-            raise self.failed(exc, doing) from exc
-        except TimeoutError as exc:
-            msg = f"{doing}: no answer from Kafka in {timeout_s:g} s"
-            raise Retryable(msg) from exc
 
     def topics(self, timeout_s: float | None = None) -> dict[str, int]:
         """Every topic this user may see, with its number of partitions. Raises: Retryable, Misconfigured."""
@@ -113,37 +108,48 @@ class Metadata:
     def ends(self, topic: str, partitions: Sequence[int], timeout_s: float) -> dict[int, int]:
         """End of what is committed, by partition. Raises: Retryable after `timeout_s`."""
         latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # reason: the client's oversight
-        wanted = {TopicPartition(topic, partition): latest for partition in partitions}
-        level = IsolationLevel.READ_COMMITTED
-        try:
-            asked = self.client.list_offsets(wanted, isolation_level=level, request_timeout=timeout_s)
-            ends = {place.partition: future.result(timeout_s).offset for place, future in asked.items()}
-        except KafkaException as exc:
-            if error_of(exc).code() == KafkaError._NOENT:
-                # What the client says when no partition has a leader that it can reach: the brokers are away.
-                msg = f"asking where {topic} ends: {error_of(exc).str()}"
-                raise Retryable(msg) from exc
-            raise self.failed(exc, f"asking where {topic} ends") from exc
-        except TimeoutError as exc:
-            msg = f"asking where {topic} ends: no answer from Kafka in {timeout_s:g} s"
-            raise Retryable(msg) from exc
+        ends = self._offsets(topic, partitions, latest, "ends", timeout_s)
         self._answered()
         return known_ends(topic, ends)
 
+    def starts(self, topic: str, partitions: Sequence[int], timeout_s: float) -> dict[int, int]:
+        """First offset that is held, by partition: before it lies what was cut off, by retention or by hand. Raises: as `ends`."""
+        earliest = OffsetSpec.earliest()  # type: ignore[no-untyped-call]  # reason: the client's oversight
+        return known_ends(topic, self._offsets(topic, partitions, earliest, "starts", timeout_s))
+
+    def _offsets(self, topic: str, partitions: Sequence[int], which: OffsetSpec, what: str, timeout_s: float) -> dict[int, int]:
+        doing = f"asking where {topic} {what}"
+        wanted = {TopicPartition(topic, partition): which for partition in partitions}
+        level = IsolationLevel.READ_COMMITTED
+        with self._asking(doing, timeout_s):
+            try:
+                asked = self.client.list_offsets(wanted, isolation_level=level, request_timeout=timeout_s)
+                return {place.partition: future.result(timeout_s).offset for place, future in asked.items()}
+            except KafkaException as exc:
+                if error_of(exc).code() != KafkaError._NOENT:
+                    raise
+                # What the client says when no partition has a leader that it can reach: the brokers are away.
+                msg = f"{doing}: {error_of(exc).str()}"
+                raise Retryable(msg) from exc
+
     def identity(self, topic: str) -> str:
         """Names this very log: another cluster, or the topic made anew, has another identity."""
-        doing = f"asking for the identity of {topic}"
-        try:
+        with self._asking(f"asking for the identity of {topic}", self._timeout_s):
             cluster = self.client.list_topics(timeout=self._timeout_s).cluster_id
             if self._link.embedded:
                 # It knows no topic ids, but every one of its topics is new when it is.
                 return f"{cluster}@{self._link.bootstrap}/{topic}"
             asked = self.client.describe_topics(TopicCollection([topic]), request_timeout=self._timeout_s)
             return f"{cluster}/{topic}/{asked[topic].result(self._timeout_s).topic_id}"
+
+    @contextmanager
+    def _asking(self, doing: str, timeout_s: float) -> Iterator[None]:
+        try:
+            yield
         except KafkaException as exc:
             raise self.failed(exc, doing) from exc
         except TimeoutError as exc:
-            msg = f"{doing}: no answer from Kafka in {self._timeout_s:g} s"
+            msg = f"{doing}: no answer from Kafka in {timeout_s:g} s"
             raise Retryable(msg) from exc
 
     def failed(self, exc: KafkaException, doing: str) -> RagError:

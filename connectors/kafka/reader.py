@@ -58,6 +58,15 @@ class PartitionReader:
         self._source.close()
 
 
+def watermarks_of(link: KafkaLink, topic: str, partition: int) -> tuple[int, int]:
+    """As `PartitionReader.watermarks`, for who reads nothing there yet."""
+    reader = PartitionReader(link, topic, partition, "start")
+    try:
+        return reader.watermarks()
+    finally:
+        reader.close()
+
+
 def read_to_end(link: KafkaLink, topic: str, partition: int) -> Iterator[Record]:
     """Every committed record from the log's start to its end at the time of the call.
 

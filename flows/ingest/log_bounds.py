@@ -14,7 +14,6 @@ import structlog
 
 from connectors.kafka import KafkaLink
 from connectors.kafka.metadata import Metadata
-from connectors.kafka.starts import starts_of
 from flows.ingest import metrics
 from schemas.errors import RagError
 
@@ -51,7 +50,7 @@ class LogBounds:
         positions = dict(self._positions())
         if not positions:
             return
-        starts = starts_of(self._metadata, self._topic, tuple(positions), TIMEOUT_S)
+        starts = self._metadata.starts(self._topic, tuple(positions), TIMEOUT_S)
         ends = self._metadata.ends(self._topic, tuple(positions), TIMEOUT_S)
         for partition in positions:
             metrics.LOG_START.labels(str(partition)).set(starts[partition])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Final, Literal
 
-from connectors.kafka import KafkaLink, PartitionReader
+from connectors.kafka import KafkaLink, PartitionReader, watermarks_of
 from schemas.errors import Retryable
 from schemas.index import PROGRESS, LogKey, Progress
 
@@ -18,11 +18,7 @@ STALL_TIMEOUT_S: Final = 20.0
 
 def last_marker(link: KafkaLink, topic: str, partition: int) -> Progress | None:
     """How far a partition is published; None where nothing was ever. Raises: Retryable, Misconfigured."""
-    asker = PartitionReader(link, topic, partition, "start")
-    try:
-        low, high = asker.watermarks()
-    finally:
-        asker.close()
+    low, high = watermarks_of(link, topic, partition)
     for window in WINDOWS:
         if high - low <= window:
             break

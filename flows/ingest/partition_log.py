@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import structlog
 
-from connectors.kafka import KafkaLink, PartitionReader, TransactionalWriter, read_to_end
+from connectors.kafka import KafkaLink, TransactionalWriter, read_to_end, watermarks_of
 from connectors.kafka.records import OutRecord
 from flows.ingest.failpoints import FailPoints
 from flows.ingest.lane import Lane
@@ -75,11 +75,7 @@ class PartitionWriter:
     def open(self) -> None:
         """Fence predecessors. Blocks while Kafka is away. Sign at once."""
         self._writer.open()
-        reader = PartitionReader(self._link, self._topic, self._partition, "start")
-        try:
-            _, self._opened_at = reader.watermarks()
-        finally:
-            reader.close()
+        _, self._opened_at = watermarks_of(self._link, self._topic, self._partition)
 
     def sign(self) -> None:
         """Leave the owner record, at which a predecessor stops. Raises: Fenced, when another process has signed since `open`."""
@@ -172,11 +168,7 @@ def open_partition(
             superseded = lane.restore(record)
             if superseded is not None:
                 garbage.append(superseded)
-        reader = PartitionReader(link, settings.kafka.topics.documents, lane.partition, "start")
-        try:
-            low, high = reader.watermarks()
-        finally:
-            reader.close()
+        low, high = watermarks_of(link, settings.kafka.topics.documents, lane.partition)
         if last is not None:
             _refuse_other(last, fingerprints, settings)
         ledger = Ledger(
