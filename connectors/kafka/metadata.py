@@ -113,7 +113,7 @@ class Metadata:
         return known_ends(topic, ends)
 
     def starts(self, topic: str, partitions: Sequence[int], timeout_s: float) -> dict[int, int]:
-        """First offset that is held, by partition: before it lies what was cut off, by retention or by hand. Raises: as `ends`."""
+        """First offset that is held, by partition: what retention has cut off lies before it. Raises: as `ends`."""
         earliest = OffsetSpec.earliest()  # type: ignore[no-untyped-call]  # reason: the client's oversight
         return known_ends(topic, self._offsets(topic, partitions, earliest, "starts", timeout_s))
 

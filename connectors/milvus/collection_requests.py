@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from connectors.batches import packed
 from connectors.milvus.connection import Deadline, MilvusConnection
 from connectors.milvus.errors import NotLoaded
 from connectors.milvus.filters import between, one_of
@@ -122,17 +123,7 @@ class CollectionRequests:
 
 def upsert_batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
     """Requests' worth of rows, each id once: the last of several wins (Lite and old servers would keep both)."""
-    batch: list[Row] = []
-    size = 0
-    for row in {row.row_id: row for row in rows}.values():
-        row_size = wire_size(row)
-        if batch and (size + row_size > UPSERT_BYTES or len(batch) >= UPSERT_ROWS):
-            yield batch
-            batch, size = [], 0
-        batch.append(row)
-        size += row_size
-    if batch:
-        yield batch
+    return packed({row.row_id: row for row in rows}.values(), wire_size, UPSERT_BYTES, UPSERT_ROWS)
 
 
 def delete_batches(row_ids: Iterable[str]) -> Iterator[list[str]]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
 
 import structlog
 
+from connectors.batches import packed
 from connectors.kafka import Backpressure, KafkaLink, OutRecord, Producer, footprint, partition_for_key
 from ragstream.embedded.journal import Journal
 from schemas.errors import Rejected
@@ -70,7 +71,7 @@ class Intake:
         placed = [self._placed(record, now_ms) for record in records]
         places: list[tuple[int, int]] = []
         with self._lock:
-            for group in _groups(placed):
+            for group in packed(placed, footprint, GROUP_BYTES, BATCH):
                 # What is in the journal must get into the log: so there is room for it before it is written.
                 self._producer.await_room(group, ROOM_TIMEOUT_S)
                 self._journal.append(group)
@@ -110,18 +111,3 @@ class Intake:
                 f"allowed are {allowed:.0f} s (RAG_INDEXES__<name>__MAX_FUTURE_SKEW_S)",
             )
         return record._replace(topic=self._topic, partition=partition_for_key(key, self._partitions), timestamp_ms=timestamp_ms)
-
-
-def _groups(records: Sequence[OutRecord]) -> Iterator[list[OutRecord]]:
-    """In order, `BATCH` and `GROUP_BYTES` at most; a larger record by itself."""
-    group: list[OutRecord] = []
-    size = 0
-    for record in records:
-        nbytes = footprint(record)
-        if group and (len(group) == BATCH or size + nbytes > GROUP_BYTES):
-            yield group
-            group, size = [], 0
-        group.append(record)
-        size += nbytes
-    if group:
-        yield group

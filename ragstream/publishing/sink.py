@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final, Protocol
 
+from connectors.batches import packed
 from connectors.kafka import OutRecord, Producer
 from ragstream.embedded.door import deliver
 from ragstream.embedded.intake import MAX_EVENT_BYTES as MAX_EMBEDDED_EVENT_BYTES
@@ -63,7 +64,7 @@ class DoorSink:
         self._token = token
 
     def send(self, records: Sequence[OutRecord]) -> list[Place]:
-        return [place for part in _parts(records, DOOR_BYTES) for place in deliver(self._url, self._token, part)]
+        return [place for part in packed(records, _size, DOOR_BYTES) for place in deliver(self._url, self._token, part)]
 
     def close(self) -> None:
         """Each request has a connection of its own."""
@@ -83,16 +84,5 @@ class KafkaSink:
         self._producer.close()
 
 
-def _parts(records: Sequence[OutRecord], max_bytes: int) -> Iterator[list[OutRecord]]:
-    """`records` cut where their values exceed `max_bytes` together."""
-    part: list[OutRecord] = []
-    held = 0
-    for record in records:
-        size = len(record.value or b"")
-        if part and held + size > max_bytes:
-            yield part
-            part, held = [], 0
-        part.append(record)
-        held += size
-    if part:
-        yield part
+def _size(record: OutRecord) -> int:
+    return len(record.value or b"")
