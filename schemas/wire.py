@@ -68,6 +68,10 @@ def to_ms(moment: datetime) -> int:
     return int((moment - _EPOCH) // timedelta(milliseconds=1))
 
 
+LAST_MS: Final = 253_402_300_799_999
+"""The last moment that has a date."""
+
+
 def from_ms(ms: int) -> datetime:
     return _EPOCH + timedelta(milliseconds=ms)
 

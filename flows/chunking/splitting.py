@@ -42,10 +42,11 @@ def lines(text: str) -> Iterator[Piece]:
     """Cut at the ends of lines; blank lines set apart more strongly, indented lines less."""
     done = 0
     for match in _LINE.finditer(text):
-        body = match[0].strip()
+        line = match[0]
+        body = line.strip()
         if not body:
             continue
-        indent = len(match[0]) - len(match[0].lstrip())
+        indent = len(line) - len(line.lstrip())
         if text.count("\n", done, match.start()) > 1:
             strength = _BREAK_BLANK_LINE
         else:

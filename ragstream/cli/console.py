@@ -26,6 +26,7 @@ from typer.exceptions import TyperException
 from connectors.observability import configure_logging
 from schemas.errors import RagError
 from schemas.settings import Settings, load_settings
+from schemas.wire import LAST_MS
 
 NO: Final = 1
 USAGE: Final = 2
@@ -34,7 +35,6 @@ DEFECT: Final = 70
 AGAIN: Final = 75
 FORBIDDEN: Final = 78
 INTERRUPTED: Final = 130
-LAST_S: Final = 253_402_300_799
 UNREAD: Final = 141
 """As shells have it of what SIGPIPE ended."""
 
@@ -115,7 +115,7 @@ def hint(message: str) -> None:
 
 def moment_text(ms: int | None) -> str:
     """Milliseconds since the epoch for people; empty for none. What lies beyond all dates is shown as the last one."""
-    return f"{datetime.fromtimestamp(min(ms // 1000, LAST_S), UTC):%Y-%m-%d %H:%M:%S}Z" if ms is not None else ""
+    return f"{datetime.fromtimestamp(min(ms, LAST_MS) // 1000, UTC):%Y-%m-%d %H:%M:%S}Z" if ms is not None else ""
 
 
 @contextmanager
@@ -132,12 +132,9 @@ def reported_errors() -> Iterator[None]:
         fail("interrupted", INTERRUPTED)
     except (typer.Exit, typer.Abort, TyperException):
         raise
-    except BrokenPipeError as exc:
-        if _is_unread(sys.stdout) or _is_unread(sys.stderr):
-            _nobody_reads()
-        traceback.print_exception(exc, file=sys.stderr)  # of another pipe
-        fail(f"this is a defect of ragstream ({type(exc).__name__}): please report it, with the lines above", DEFECT)
     except Exception as exc:
+        if isinstance(exc, BrokenPipeError) and (_is_unread(sys.stdout) or _is_unread(sys.stderr)):
+            _nobody_reads()
         forbidden = _forbidden(exc)
         if forbidden is not None:
             fail(forbidden, FORBIDDEN)

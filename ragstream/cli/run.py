@@ -41,9 +41,9 @@ def on_signals(stop: Callable[[], None], parent: int | None = None) -> Iterator[
     asked = threading.Event()
 
     def handle(number: int, _frame: object) -> None:
-        if asked.is_set() and parent is not None and not is_orphan(parent):
-            return
         if asked.is_set():
+            if parent is not None and not is_orphan(parent):
+                return
             raise KeyboardInterrupt
         asked.set()
         stop()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Literal
 
 from query_api.view.access import hides, narrowed
 from query_api.view.records import DocumentCard
@@ -15,14 +15,10 @@ from schemas.floors import NO_FLOOR
 from schemas.index import DocKey, SourcePosition
 from schemas.join import NEVER, DocumentState
 from schemas.settings import Settings
-from schemas.wire import from_ms
+from schemas.wire import LAST_MS, from_ms
 
 Status = Literal["live", "expired", "deleted", "pending"]
 """pending: something of it is known (its rights, say), but no text is shown: still on its way, or a dead letter."""
-
-
-LAST_MS: Final = 253_402_300_799_999
-"""The last moment that has a date."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,6 +67,16 @@ def test_two_ingest_workers_and_a_query_worker(shell: Shell, tmp_path: Path) -> 
         assert "shade 77" not in shell.run("ask", "What colour is door 7?", expect=None).out
 
 
+def work_with_a_document(shell: Shell, folder: Path) -> None:
+    """What takes both Kafka clients: topics, a document in the index, and a question that it answers."""
+    shell.run("topics", "create")
+    write_docs(shell.cwd / "docs", vault="# Vault\n\nThe vault opens at nine in the morning.\n")
+    shell.run("publish", "docs", "--acl", "*")
+    shell.run("ingest", "--until-caught-up")
+    with running(shell, folder / "serve.log", "serve"):
+        assert "nine" in shell.run("ask", "When does the vault open?", "--timeout", ASK_TIMEOUT_S).out
+
+
 @pytest.mark.slow
 def test_both_kafka_clients_log_in_through_sasl(shell: Shell, kafka_server: KafkaAddress, tmp_path: Path) -> None:
     """librdkafka's and Faust's, with SCRAM; a wrong password is said, with the exit code for settings."""
@@ -80,12 +90,7 @@ def test_both_kafka_clients_log_in_through_sasl(shell: Shell, kafka_server: Kafk
         KAFKA__SASL_USERNAME=sasl.username,
         KAFKA__SASL_PASSWORD=sasl.password,
     )
-    secured.run("topics", "create")
-    write_docs(shell.cwd / "docs", vault="# Vault\n\nThe vault opens at nine in the morning.\n")
-    secured.run("publish", "docs", "--acl", "*")
-    secured.run("ingest", "--until-caught-up")
-    with running(secured, tmp_path / "serve.log", "serve"):
-        assert "nine" in secured.run("ask", "When does the vault open?", "--timeout", ASK_TIMEOUT_S).out
+    work_with_a_document(secured, tmp_path)
     refused = secured.having(KAFKA__SASL_PASSWORD="wrong").run("ingest", "--until-caught-up", expect=78)
     assert "RAG_KAFKA__SASL" in refused.err
 
@@ -105,12 +110,7 @@ def test_both_kafka_clients_prove_who_they_are_by_certificate(shell: Shell, kafk
         KAFKA__SSL_KEY_LOCATION=str(tls.client.key),
         KAFKA__SSL_KEY_PASSWORD=tls.key_password,
     )
-    known.run("topics", "create")
-    write_docs(shell.cwd / "docs", vault="# Vault\n\nThe vault opens at nine in the morning.\n")
-    known.run("publish", "docs", "--acl", "*")
-    known.run("ingest", "--until-caught-up")
-    with running(known, tmp_path / "serve.log", "serve"):
-        assert "nine" in known.run("ask", "When does the vault open?", "--timeout", ASK_TIMEOUT_S).out
+    work_with_a_document(known, tmp_path)
     assert "RAG_KAFKA__SSL_CERTIFICATE_LOCATION" in unknown.run("ingest", "--until-caught-up", expect=78).err
     stranger = Authority(tmp_path, "stranger")
     unsure = known.having(KAFKA__SSL_CA_LOCATION=str(stranger.certificate))
